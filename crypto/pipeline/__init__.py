@@ -1,0 +1,1 @@
+"""The blueprint's stages: features, signal, portfolio, risk, execution, orders, post-trade."""

@@ -1,0 +1,228 @@
+"""Settings of a run, as frozen values. ``data.settings`` reads them from TOML; ``config/carry.toml`` documents every key.
+
+Field names are the TOML keys, nested dataclasses are TOML tables. Fractions are plain (0.01 is one per cent) unless the
+name ends in ``_bps`` (one ten-thousandth). Times are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+
+class MissingPolicy(StrEnum):
+    """What to do where a settlement has no rate or no mark price, or an hour no borrow rate."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    LAST_KNOWN = "last_known"
+
+
+class GracePolicy(StrEnum):
+    """Which position a settlement sees when fills fall into the venue's grace seconds after the instant.
+
+    ``INSTANT``: the position at the instant. ``END_OF_GRACE``: the position when the grace seconds are over.
+    ``ADVERSE``: fills inside the grace count only where they make the payment worse for us (the default).
+    """
+
+    INSTANT = "instant"
+    END_OF_GRACE = "end_of_grace"
+    ADVERSE = "adverse"
+
+
+class PriceSource(StrEnum):
+    """Price on which funding is paid and perps are valued: the venue's mark, or the last trade (Lean's convention)."""
+
+    MARK = "mark"
+    LAST = "last"
+
+
+class Style(StrEnum):
+    """How the first leg is sent: at market, or as post-only limit at the last close until the leg timeout."""
+
+    TAKER = "taker"
+    MAKER_FIRST = "maker_first"
+
+
+class FirstLeg(StrEnum):
+    """Which leg is sent first; the other is sent for what has filled. ``THIN``: the leg with the lower traded value."""
+
+    SPOT = "spot"
+    PERP = "perp"
+    THIN = "thin"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """Period, grid and seed. ``start``/``end``: ISO date or date-time, UTC, end exclusive; empty = what the data hold."""
+
+    name: str = "carry"
+    start: str = ""
+    end: str = ""
+    timeframe: str = "1h"
+    seed: int = 1
+    account_currency: str = "USDT"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """Where the lake is, how far a settlement stamp may be off its instant, and what perps are valued on."""
+
+    lake: str = ""
+    settlement_tolerance_ms: int = 60_000
+    valuation_price: PriceSource = PriceSource.MARK
+    stale_after_bars: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PairSettings:
+    """One pair by instrument keys (``venue:kind:SYMBOL``); ``weight`` is its share of the deployed capital."""
+
+    spot: str = ""
+    perp: str = ""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeeSettings:
+    """``tier``: fee tier by venue. ``override``: instrument key -> {maker, taker} fractions. Spot buy fee in base by venue rule."""
+
+    tier: Mapping[str, str] = field(default_factory=dict)
+    override: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    spot_buy_fee_in_base: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SlippageSettings:
+    """Price paid beyond the bar's open: half the spread, plus impact in proportion to the share of the last bar's volume."""
+
+    spot_half_spread_bps: float = 0.5
+    perp_half_spread_bps: float = 0.5
+    impact_bps: float = 10.0
+    max_participation: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class FundingSettings:
+    """Funding rules of the run. ``max_age_hours`` limits ``last_known``."""
+
+    price: PriceSource = PriceSource.MARK
+    missing_rate: MissingPolicy = MissingPolicy.FAIL
+    missing_mark: MissingPolicy = MissingPolicy.FAIL
+    max_age_hours: float = 8.0
+    grace: GracePolicy = GracePolicy.ADVERSE
+
+
+@dataclass(frozen=True, slots=True)
+class BorrowSettings:
+    """Spot borrowing for reverse carry. ``hourly_rate``: venue -> {asset: fraction per hour}, used where the lake has no series."""
+
+    enabled: bool = False
+    hourly_rate: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    missing_rate: MissingPolicy = MissingPolicy.FAIL
+    max_age_hours: float = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSettings:
+    """Entry and exit rules of the default strategy; see docs/specs/signal.md."""
+
+    holding_hours: float = 720.0
+    entry_edge_bps: float = 10.0
+    forecast_half_life_hours: float = 72.0
+    basis_half_life_hours: float = 72.0
+    basis_reversion: float = 0.5
+    warmup_hours: float = 72.0
+    min_holding_hours: float = 24.0
+    cooldown_hours: float = 24.0
+    flip_annual: float = -0.02
+    basis_blowout_bps: float = 150.0
+    pair_drawdown: float = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class PortfolioSettings:
+    """Sizing. A pair of notional N takes N in the spot wallet and ``collateral_ratio`` x N in the perp wallet."""
+
+    deploy: float = 0.9
+    collateral_ratio: float = 0.5
+    min_collateral_ratio: float = 0.25
+    max_collateral_ratio: float = 1.0
+    perp_leverage: float = 5.0
+    min_pair_notional: float = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class RiskSettings:
+    """Limits checked before any order: shares of equity, gross perp notional to equity, and account drawdown."""
+
+    max_pair_fraction: float = 0.8
+    max_venue_fraction: float = 1.0
+    max_gross_leverage: float = 1.0
+    max_drawdown: float = 0.2
+    max_delta_fraction: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSettings:
+    """Order handling. ``latency_ms``: from decision to arrival at the venue. ``leg_timeout_bars``: bars to wait for a leg."""
+
+    latency_ms: int = 250
+    style: Style = Style.TAKER
+    first_leg: FirstLeg = FirstLeg.THIN
+    leg_timeout_bars: int = 3
+    max_orders_per_hour: int = 120
+
+
+@dataclass(frozen=True, slots=True)
+class TransferSettings:
+    """Transfers between our wallets. Delays and fees by whether both wallets are on one venue; fee in account currency."""
+
+    delay_ms: int = 1_000
+    cross_venue: bool = False
+    cross_venue_delay_ms: int = 1_800_000
+    cross_venue_fee: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSettings:
+    """Where results go, and whether the HTML report is written."""
+
+    directory: str = "results"
+    report: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentSettings:
+    """Filters of one instrument, replacing or adding to the shipped table. Empty strings keep the shipped value."""
+
+    base: str = ""
+    quote: str = ""
+    tick: Decimal | None = None
+    lot: Decimal | None = None
+    min_quantity: Decimal | None = None
+    min_notional: Decimal | None = None
+    multiplier: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that decides a run besides the data. ``wallets``: ``venue:name`` -> {asset: amount at start}."""
+
+    run: RunSettings = field(default_factory=RunSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    wallets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    pairs: tuple[PairSettings, ...] = ()
+    fees: FeeSettings = field(default_factory=FeeSettings)
+    slippage: SlippageSettings = field(default_factory=SlippageSettings)
+    funding: FundingSettings = field(default_factory=FundingSettings)
+    borrow: BorrowSettings = field(default_factory=BorrowSettings)
+    signal: SignalSettings = field(default_factory=SignalSettings)
+    portfolio: PortfolioSettings = field(default_factory=PortfolioSettings)
+    risk: RiskSettings = field(default_factory=RiskSettings)
+    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
+    transfers: TransferSettings = field(default_factory=TransferSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
+    instruments: Mapping[str, InstrumentSettings] = field(default_factory=dict)

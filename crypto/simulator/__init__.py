@@ -1,0 +1,1 @@
+"""The embedded exchange: matching, settlement clock, wallets and the event loop."""

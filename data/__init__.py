@@ -1,0 +1,1 @@
+"""Files and data sources: the only package that touches files, sockets and clocks."""

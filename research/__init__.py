@@ -1,0 +1,1 @@
+"""Studies, jobs and reports; imports crypto and data."""

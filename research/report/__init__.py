@@ -1,0 +1,1 @@
+"""Backtest report: figures, tables and one self-contained HTML page."""

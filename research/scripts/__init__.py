@@ -1,0 +1,1 @@
+"""Reusable loaders and jobs, importable from a notebook."""
