@@ -46,6 +46,13 @@ class Style(StrEnum):
     MAKER_FIRST = "maker_first"
 
 
+class FillPrice(StrEnum):
+    """Price of a market order: the open of the bar in which it arrives, or the last close at once (Lean's convention)."""
+
+    NEXT_OPEN = "next_open"
+    LAST_CLOSE = "last_close"
+
+
 class FirstLeg(StrEnum):
     """Which leg is sent first; the other is sent for what has filled. ``THIN``: the leg with the lower traded value."""
 
@@ -152,6 +159,7 @@ class PortfolioSettings:
     max_collateral_ratio: float = 1.0
     perp_leverage: float = 5.0
     min_pair_notional: float = 100.0
+    resize_band: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +178,7 @@ class ExecutionSettings:
     """Order handling. ``latency_ms``: from decision to arrival at the venue. ``leg_timeout_bars``: bars to wait for a leg."""
 
     latency_ms: int = 250
+    fill_price: FillPrice = FillPrice.NEXT_OPEN
     style: Style = Style.TAKER
     first_leg: FirstLeg = FirstLeg.THIN
     leg_timeout_bars: int = 3

@@ -37,3 +37,5 @@ class Reason(IntEnum):
     END_OF_RUN = 26
     KILLED = 27
     THROTTLED = 28
+    RESIZE = 29
+    COLLATERAL_HIGH = 30

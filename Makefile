@@ -1,0 +1,58 @@
+# Carry: every job of the project. `make` lists them.
+# Any Python 3.11 will do: make PYTHON=/path/to/python3.11 TARGET. Extra flags for the command go into ARGS.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+export PYTHON
+
+BIN := .venv/bin
+BENCH := bench/.venv/bin
+
+.PHONY: help
+help: #-- List the targets
+	@sed -nE 's/^([a-z-]+):.*#-- (.*)$$/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+.PHONY: runtime
+runtime: #-- Make .venv with what requirements.lock pins (done for you by the targets below)
+	@.ci/environment .venv requirements.lock
+
+.PHONY: dev
+dev: #-- Add what the checks and tests need to .venv
+	@.ci/environment .venv requirements-dev.lock
+
+.PHONY: backtest
+backtest: runtime #-- Run the main job on the bundled sample market (ARGS="--config config/bybit.toml" for another)
+	@$(BIN)/carry backtest $(ARGS)
+
+.PHONY: check
+check: dev #-- Lint, formatting and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: test
+test: check #-- All checks and all tests with coverage; says how many ran, and why any was skipped
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+.PHONY: docs
+docs: dev #-- Check the documentation: links, commands, every subcommand and settings key
+	$(BIN)/python -m pytest tests/architecture/test_docs.py $(ARGS)
+
+.PHONY: bench
+bench: #-- Measure speed against the peers, in an environment of its own
+	@.ci/environment bench/.venv requirements-bench.lock
+	@$(BENCH)/python -m bench $(ARGS)
+
+.PHONY: format
+format: dev #-- Format the code and apply the linter's safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: #-- Write the lock files again from pyproject.toml (ARGS=--upgrade for newer versions)
+	@.ci/lock $(ARGS)
+
+.PHONY: clean
+clean: #-- Remove the environments and every cache; results and the data lake stay
+	rm -rf .venv .ci/.venv bench/.venv build ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* coverage.xml
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

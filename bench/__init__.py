@@ -1,0 +1,1 @@
+"""Benchmarks: ratios measured in one run, on results that were checked to be equal first. See bench/README.md."""

@@ -1,0 +1,208 @@
+"""``carry ingest``: market data that you have, into the lake."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from cli.console import JsonFlag, emit, out, progress
+from crypto.errors import UsageError
+from crypto.units import iso
+from data.store import delimited, freqtrade
+from data.store.lake import Lake, SeriesKey
+from data.store.pieces import Ingested, IngestOptions, Piece, ingest_piece, instrument_symbol
+
+LakeOption = Annotated[Path, typer.Option("--lake", help="Folder of the lake.")]
+Venue = Annotated[str, typer.Option("--venue", help="Venue that the data come from, for example binance or bybit.")]
+KindOption = Annotated[str, typer.Option("--kind", help="spot, linear or inverse; asset for borrow rates.")]
+Symbol = Annotated[str, typer.Option("--symbol", help="Symbol such as BTCUSDT; the asset for borrow rates.")]
+SeriesOption = Annotated[str, typer.Option("--series", help="bars, mark, index, funding or borrow.")]
+Timeframe = Annotated[str, typer.Option("--timeframe", help="Length of the bars, for example 5m or 1h.")]
+Resample = Annotated[
+    str, typer.Option("--resample", help="Make bars of this length out of shorter ones (complete only).")
+]
+DropLast = Annotated[
+    bool, typer.Option("--drop-last", help="Leave out the last bar of each file: it may be unfinished.")
+]
+Replace = Annotated[bool, typer.Option("--replace", help="Let new rows win over held ones that contradict them.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")]
+Source = Annotated[str, typer.Option("--source", help="Label of where the data come from, kept in the lake.")]
+
+DEFAULT_LAKE = Path("data/lake")
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``carry ingest`` to the command line."""
+    group = typer.Typer(no_args_is_help=True, help="Bring market data that you have into the lake.")
+    group.command("freqtrade")(ingest_freqtrade)
+    group.command("csv")(ingest_csv)
+    app.add_typer(group, name="ingest")
+
+
+def ingest_freqtrade(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
+    venue: Venue,
+    folder: Annotated[Path | None, typer.Argument(help="freqtrade's data folder of one venue.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="One feather file of any name, instead of a folder.")
+    ] = None,
+    kind: KindOption = "",
+    symbol: Symbol = "",
+    series: SeriesOption = "bars",
+    timeframe: Timeframe = "",
+    symbols: Annotated[str, typer.Option("--symbols", help="Only these, separated by commas.")] = "",
+    timeframes: Annotated[str, typer.Option("--timeframes", help="Only these, separated by commas.")] = "",
+    resample: Resample = "",
+    drop_last: DropLast = False,
+    replace: Replace = False,
+    dry_run: DryRun = False,
+    source: Source = "",
+    lake: LakeOption = DEFAULT_LAKE,
+    json: JsonFlag = False,
+) -> None:
+    """Read freqtrade's feather files: spot and perp bars, mark and index prices, funding rates.
+
+    Files are told apart by name (BTC_USDT-1h.feather is spot, BTC_USDT_USDT-1h-futures.feather a linear perp) and may
+    overlap with what is held; rows that contradict held ones are refused. For a file with another name use --file.
+
+    Example: carry ingest freqtrade user_data/data/binance --venue binance --symbols BTCUSDT,ETHUSDT
+
+    Example: carry ingest freqtrade --file btc.feather --venue bybit --kind spot --symbol BTCUSDT --timeframe 1h
+    """
+    options = _options(resample, drop_last, replace, dry_run)
+    skipped: list[freqtrade.Skipped] = []
+    if file is not None and folder is None:
+        key = SeriesKey(venue, kind, instrument_symbol(symbol), series, timeframe)
+        files, label = [freqtrade.single_file(file, key)], source or f"freqtrade {file.name}"
+    elif folder is not None and file is None:
+        found, skipped = freqtrade.find_files(folder, venue)
+        files = freqtrade.select(found, _list(symbols), _list(timeframes))
+        label = source or f"freqtrade {folder.resolve().name}"
+    else:
+        raise UsageError("name either a folder or --file", remedy="see carry ingest freqtrade --help")
+    outcomes = _ingest_all(Lake(lake), freqtrade.read_files(files, label), len(files), options)
+    _report(outcomes, skipped, options, lake, json)
+
+
+def ingest_csv(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
+    path: Annotated[Path, typer.Argument(help="CSV file, may be gzipped (.gz).")],
+    venue: Venue,
+    kind: KindOption,
+    symbol: Symbol,
+    series: SeriesOption = "bars",
+    timeframe: Timeframe = "",
+    time_column: Annotated[str, typer.Option("--time-column", help="Column with the bar open or settlement.")] = "time",
+    time_unit: Annotated[str, typer.Option("--time-unit", help="s, ms, us or iso (UTC).")] = "ms",
+    columns: Annotated[str, typer.Option("--columns", help="Names in the file where they differ: open=o,high=h.")] = "",
+    names: Annotated[str, typer.Option("--names", help="Column names of a file without header.")] = "",
+    where: Annotated[str, typer.Option("--where", help="Only rows with these values: symbol=BTCUSDT.")] = "",
+    repair: Annotated[str, typer.Option("--repair", help="sort, dedupe (exact repeats) or both: sort,dedupe.")] = "",
+    delimiter: Annotated[str, typer.Option("--delimiter", help="Character between the fields.")] = ",",
+    resample: Resample = "",
+    drop_last: DropLast = False,
+    replace: Replace = False,
+    dry_run: DryRun = False,
+    source: Source = "",
+    lake: LakeOption = DEFAULT_LAKE,
+    json: JsonFlag = False,
+) -> None:
+    """Read a delimited text file. A bad row is refused with its number; nothing is dropped or mended unless asked.
+
+    Bars need open, high, low, close, volume; mark and index the same without volume; funding needs funding_rate (and
+    takes mark_price); borrow needs hourly_rate, or daily_rate, which is divided by 24.
+
+    Example: carry ingest csv btc.csv --venue binance --kind spot --symbol BTCUSDT --timeframe 1h --time-column ts
+    --time-unit s --columns open=o,high=h,low=l,close=c,volume=v
+    """
+    options = _options(resample, drop_last, replace, dry_run)
+    name = symbol if kind == "asset" else instrument_symbol(symbol)
+    key = SeriesKey(venue, kind, name, series, timeframe)
+    layout = delimited.Layout(
+        time_column=time_column,
+        time_unit=time_unit,
+        columns=delimited.parse_assignments("columns", columns),
+        names=tuple(_list(names)),
+        where=delimited.parse_assignments("where", where),
+        repair=tuple(_list(repair)),
+        delimiter=delimiter,
+    )
+    piece = delimited.read_file(path, key, layout, source or f"csv {path.name}")
+    _report(_ingest_all(Lake(lake), [piece], 1, options), [], options, lake, json)
+
+
+def _options(resample: str, drop_last: bool, replace: bool, dry_run: bool) -> IngestOptions:
+    return IngestOptions(resample, drop_last, replace, dry_run, now_ms=time.time_ns() // 1_000_000)
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _ingest_all(lake: Lake, pieces: Iterable[Piece], total: int, options: IngestOptions) -> list[Ingested]:
+    outcomes = []
+    with progress("Ingesting files", total) as advance:
+        for piece in pieces:
+            outcomes.append(ingest_piece(lake, piece, options))
+            advance(1)
+    return outcomes
+
+
+def _report(
+    outcomes: list[Ingested], skipped: list[freqtrade.Skipped], options: IngestOptions, lake: Path, json: bool
+) -> None:
+    content = {
+        "lake": str(lake),
+        "dry_run": options.dry_run,
+        "files": [_plain(outcome) for outcome in outcomes],
+        "skipped": [{"file": file.name, "reason": file.reason} for file in skipped],
+    }
+    emit(content, json, lambda: out.print(_view(outcomes, skipped, options, lake)))
+
+
+def _plain(outcome: Ingested) -> dict[str, Any]:
+    merge = outcome.merge
+    return {
+        "file": outcome.file,
+        "series": str(merge.key),
+        "read": outcome.rows,
+        "added": merge.added,
+        "identical": merge.identical,
+        "replaced": merge.replaced,
+        "held": merge.rows,
+        "first": iso(merge.first_ms),
+        "last": iso(merge.last_ms),
+        "notes": list(outcome.notes),
+    }
+
+
+def _view(outcomes: list[Ingested], skipped: list[freqtrade.Skipped], options: IngestOptions, lake: Path) -> Group:
+    added = sum(outcome.merge.added for outcome in outcomes)
+    verb = "would be added (dry run, nothing written)" if options.dry_run else "added"
+    parts: list[Table | Text] = [Text(f"{added:,} rows {verb}: {lake}", style="bold"), _table(outcomes)]
+    parts += [Text(f"{file.name}: skipped, {file.reason}", style="yellow") for file in skipped]
+    return Group(*parts)
+
+
+def _table(outcomes: list[Ingested]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("series", overflow="fold")
+    for heading in ("added", "same", "held"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("from", no_wrap=True)
+    table.add_column("to", no_wrap=True)
+    for outcome in outcomes:
+        merge = outcome.merge
+        replaced = (f"{merge.replaced:,} held rows replaced",) if merge.replaced else ()
+        name = Text("\n").join(
+            [Text(str(merge.key)), *(Text(f"  {note}", style="dim") for note in (*outcome.notes, *replaced))]
+        )
+        counts = (f"{merge.added:,}", f"{merge.identical:,}", f"{merge.rows:,}")
+        table.add_row(name, *counts, iso(merge.first_ms)[:10], iso(merge.last_ms)[:10])
+    return table

@@ -1,0 +1,59 @@
+"""Trading fees by venue, kind and tier, and the cost of a round trip. Spec: docs/specs/fees.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crypto.compiled import jit
+from crypto.errors import SettingsError
+from crypto.instruments import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class FeeTier:
+    """Fee rates as fractions of notional; a negative rate is a rebate."""
+
+    maker: float
+    taker: float
+
+
+@dataclass(frozen=True, slots=True)
+class FeeSchedule:
+    """Fee tiers of one venue and kind. ``source`` names the venue's page and its date.
+
+    ``spot_buy_fee_in_base``: a spot buy pays its fee by receiving less of the base asset.
+    """
+
+    venue: str
+    kind: Kind
+    tiers: Mapping[str, FeeTier]
+    spot_buy_fee_in_base: bool
+    source: str
+
+    def rates(self, tier: str) -> FeeTier:
+        """Rates of ``tier``; ``SettingsError`` with the tiers that exist when it is unknown."""
+        if tier not in self.tiers:
+            raise SettingsError(
+                f"fees.tier.{self.venue} = {tier!r} is not a {self.kind} fee tier of {self.venue}",
+                remedy=f"use one of {', '.join(self.tiers)}",
+            )
+        return self.tiers[tier]
+
+
+@jit
+def fee(notional: float, rate: float) -> float:
+    """Fee on ``notional`` (>= 0) in the unit of the notional; positive is what we pay, negative a rebate."""
+    return notional * rate
+
+
+@jit
+def base_after_fee(quantity_base: float, rate: float) -> float:
+    """Base units that a spot buy of ``quantity_base`` leaves when its fee is taken in base."""
+    return quantity_base * (1 - rate)
+
+
+@jit
+def round_trip_cost(spot_fee: float, perp_fee: float, spot_slippage: float, perp_slippage: float) -> float:
+    """Cost of entering and leaving both legs, as a fraction of one leg's notional; inputs are fractions per fill."""
+    return 2 * (spot_fee + perp_fee + spot_slippage + perp_slippage)

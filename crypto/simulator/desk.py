@@ -1,0 +1,177 @@
+"""The exchange's order entry: accepts requests, checks the venue's filters, holds back what an order may cost."""
+
+from __future__ import annotations
+
+import math
+
+from crypto.compiled import jit
+from crypto.pipeline import execution
+from crypto.pipeline.execution import Request
+from crypto.pipeline.orders import Intent, OrderKind, OrderReason, OrderStatus
+from crypto.simulator.clock import borrow_rate_at
+from crypto.simulator.posting import note
+from crypto.simulator.state import (
+    FILL,
+    INVERSE,
+    ORDER_CANCELLED,
+    ORDER_PLACED,
+    ORDER_REJECTED,
+    SPOT,
+    World,
+)
+from crypto.units import HOUR_MS
+
+_PLACED, _FILLED = int(OrderStatus.PLACED), int(OrderStatus.FILLED)
+_CANCELLED, _REJECTED = int(OrderStatus.CANCELLED), int(OrderStatus.REJECTED)
+_NONE, _THROTTLED, _NO_BORROW = int(OrderReason.NONE), int(OrderReason.THROTTLED), int(OrderReason.NO_BORROW)
+_MIN_QUANTITY, _MIN_NOTIONAL = int(OrderReason.BELOW_MIN_QUANTITY), int(OrderReason.BELOW_MIN_NOTIONAL)
+_POST_ONLY, _UNWIND = int(OrderKind.POST_ONLY), int(Intent.UNWIND)
+
+RESERVE_BUFFER = 0.004  # of the price: what is held back for a buy covers this much rise before the fill
+
+
+@jit
+def order_value(world: World, leg: int, lots: int, price: float) -> float:
+    """Absolute quote value of ``lots`` at ``price``."""
+    row = world.legs[leg]
+    if row.kind == INVERSE:
+        return float(abs(lots) * row.quote_per_lot)
+    return float(abs(lots) * row.units_per_lot * price)
+
+
+@jit
+def _reserve(world: World, leg: int, lots: int, price: float, reduce_only: bool) -> float:
+    """Amount of the spent asset to hold back for an order."""
+    row = world.legs[leg]
+    if reduce_only or (row.kind == SPOT and lots < 0):
+        return 0.0
+    value = order_value(world, leg, lots, price)
+    if row.kind == SPOT:
+        return float(value * (1.0 + RESERVE_BUFFER) * (1.0 + row.taker))
+    margin = value / world.rules[0].leverage + value * row.taker
+    return float(margin / price) if row.kind == INVERSE else float(margin)
+
+
+@jit
+def _refusal(world: World, leg: int, request: Request, price: float) -> int:
+    """Reason for which the venue or our throttle refuses the order; ``NONE`` when it is accepted."""
+    row, run, rules = world.legs[leg], world.run[0], world.rules[0]
+    hour = run.time_ms // HOUR_MS
+    if hour != run.hour:
+        run.hour = hour
+        run.orders_this_hour = 0
+    if run.orders_this_hour >= rules.max_orders_per_hour and not request.reduce_only:
+        return _THROTTLED
+    exempt = request.reduce_only and row.closing_exempt == 1
+    if abs(request.lots) < row.min_lots:
+        return _MIN_QUANTITY
+    if not exempt and order_value(world, leg, request.lots, price) < row.min_notional:
+        return _MIN_NOTIONAL
+    if row.kind == SPOT and request.lots < 0 and -request.lots > max(0, row.lots):
+        rate = borrow_rate_at(world, row.pair, run.time_ms)
+        if world.pairs[row.pair].borrow_allowed == 0 or rate != rate:
+            return _NO_BORROW
+    return _NONE
+
+
+@jit
+def place(world: World, pair: int, request: Request) -> bool:
+    """Enter one order for a leg; a refused order is recorded as rejected and gives False."""
+    run, rules = world.run[0], world.rules[0]
+    leg = 2 * pair + request.side
+    row = world.legs[leg]
+    price = row.value_price
+    order = run.order_rows
+    run.order_rows += 1
+    entry = world.orders[order]
+    entry.id = order
+    entry.pair = pair
+    entry.leg = leg
+    entry.intent = request.intent
+    entry.kind = request.kind
+    entry.lots = request.lots
+    entry.placed_ms = run.time_ms
+    entry.arrival_ms = run.time_ms + rules.latency_ms
+    entry.deadline_ms = run.time_ms + rules.timeout_ms
+    entry.reduce_only = 1 if request.reduce_only else 0
+    entry.limit_price = _resting_price(price, row.tick, request.lots) if request.kind == _POST_ONLY else math.nan
+    entry.average_price = math.nan
+    reason = _refusal(world, leg, request, price)
+    if reason != _NONE:
+        entry.status = _REJECTED
+        entry.reason = reason
+        entry.done_ms = run.time_ms
+        note(world, ORDER_REJECTED, pair, reason, order, request.lots, price, 0.0, 0.0)
+        return False
+    run.orders_this_hour += 1
+    entry.status = _PLACED
+    entry.reserved = _reserve(world, leg, request.lots, price, request.reduce_only)
+    world.reserved[row.wallet, row.settle_asset] += entry.reserved
+    row.order = order
+    note(world, ORDER_PLACED, pair, request.intent, order, request.lots, price, entry.limit_price, 0.0)
+    return True
+
+
+@jit
+def _resting_price(price: float, tick: float, lots: int) -> float:
+    """``price`` on the tick grid, on the passive side."""
+    steps = math.floor(price / tick + 1e-9) if lots > 0 else math.ceil(price / tick - 1e-9)
+    return float(steps * tick)
+
+
+@jit
+def send(world: World, pair: int) -> None:
+    """Enter every order that the pair's execution asks for; after a refusal it may only take a leg back at once."""
+    pairs, rules = world.pairs, world.rules
+    stop = False
+    while True:
+        request = execution.next_request(pairs, pair, rules)
+        if request.side < 0:
+            return
+        if stop:
+            execution.postpone(pairs, pair, request.side)
+            return
+        if not place(world, pair, request):
+            execution.ended(pairs, pair, request.side, True)
+            stop = request.intent == _UNWIND or pairs[pair].opening == 0
+
+
+@jit
+def record_fill(world: World, order: int, lots: int, price: float, fee: float, slippage: float) -> None:
+    """Update an order after a fill and let execution react; the order ends when nothing is left."""
+    entry = world.orders[order]
+    row = world.legs[entry.leg]
+    pair, side = entry.pair, entry.leg % 2
+    before = entry.filled_lots
+    entry.filled_lots += lots
+    old = entry.average_price * before if before != 0 else 0.0
+    entry.average_price = (old + price * lots) / entry.filled_lots
+    entry.fee_value += fee
+    entry.slippage_value += slippage
+    release = entry.reserved * (lots / (entry.lots - before))
+    entry.reserved -= release
+    world.reserved[row.wallet, row.settle_asset] -= release
+    note(world, FILL, pair, entry.intent, order, lots, price, fee, slippage)
+    execution.filled(world.pairs, pair, side, lots)
+    if entry.filled_lots == entry.lots:
+        finish(world, order, _FILLED, _NONE)
+    else:
+        send(world, pair)
+
+
+@jit
+def finish(world: World, order: int, status: int, reason: int) -> None:
+    """Bring a working order to its last state, release what was held back for it and let execution go on."""
+    entry = world.orders[order]
+    row = world.legs[entry.leg]
+    entry.status = status
+    entry.reason = reason
+    entry.done_ms = world.run[0].time_ms
+    world.reserved[row.wallet, row.settle_asset] -= entry.reserved
+    entry.reserved = 0.0
+    row.order = -1
+    if status != _FILLED:
+        event = ORDER_CANCELLED if status == _CANCELLED else ORDER_REJECTED
+        note(world, event, entry.pair, reason, order, entry.lots - entry.filled_lots, row.value_price, 0.0, 0.0)
+    execution.ended(world.pairs, entry.pair, entry.leg % 2, status != _FILLED)
+    send(world, entry.pair)

@@ -1,0 +1,196 @@
+"""One step of the simulated exchange: everything that happens from one instant to the next, in time order.
+
+At one time the order is: funding settlements, borrow hours, transfers that arrive, orders that arrive. At the end of the
+step legs are revalued on the bar that closed, resting orders are matched against it, and the account is measured. Then
+it is the strategy's turn. Settlements and borrow hours belong to the step that ends with them, arrivals to the step that
+begins with them, so an order of one instant never meets a settlement of the same instant first.
+"""
+
+from __future__ import annotations
+
+import math
+
+from crypto.compiled import jit
+from crypto.pipeline import execution
+from crypto.pipeline.portfolio import (
+    BELOW_TARGET,
+    COLLATERAL_IS_HIGH,
+    COLLATERAL_IS_LOW,
+    DELTA_DRIFTED,
+    wanted_notional,
+)
+from crypto.pipeline.risk import drawdown_breached
+from crypto.simulator.clock import borrow_rate_at, charge_borrow_hour, receive_transfer, settle
+from crypto.simulator.matching import arrive, match_resting
+from crypto.simulator.posting import note
+from crypto.simulator.state import INSOLVENT, KILL, RUNNING, World
+from crypto.simulator.valuation import (
+    margin_equity,
+    notional,
+    pair_pnl,
+    perp_base,
+    revalue,
+    spot_base,
+    wallet_equity,
+    wallet_notional,
+)
+
+_NEVER = 9_223_372_036_854_775_807
+_SETTLEMENT, _BORROW, _TRANSFER, _ARRIVAL = 0, 1, 2, 3
+
+
+@jit
+def _next_event(world: World, end_ms: int) -> tuple[int, int, int]:
+    """Time, kind and row of the next event of the step that ends at ``end_ms``; time is ``_NEVER`` when none is left."""
+    time_ms, kind, index = _NEVER, -1, -1
+    legs = world.legs
+    for leg in range(1, legs.shape[0], 2):
+        if legs[leg].settle_next < legs[leg].settle_end:
+            due = world.settle_ms[legs[leg].settle_next]
+            if due <= end_ms and due < time_ms:
+                time_ms, kind, index = due, _SETTLEMENT, leg
+    for leg in range(0, legs.shape[0], 2):
+        if legs[leg].debt > 0.0 and legs[leg].next_borrow_ms <= end_ms and legs[leg].next_borrow_ms < time_ms:
+            time_ms, kind, index = legs[leg].next_borrow_ms, _BORROW, leg
+    for row in range(world.transfers.shape[0]):
+        transfer = world.transfers[row]
+        if transfer.active == 1 and transfer.arrive_ms <= end_ms and transfer.arrive_ms < time_ms:
+            time_ms, kind, index = transfer.arrive_ms, _TRANSFER, row
+    for leg in range(legs.shape[0]):
+        order = legs[leg].order
+        if order >= 0:
+            due = world.orders[order].arrival_ms
+            if 0 <= due < end_ms and due < time_ms:
+                time_ms, kind, index = due, _ARRIVAL, leg
+    return time_ms, kind, index
+
+
+@jit
+def _handle(world: World, kind: int, index: int) -> None:
+    if kind == _SETTLEMENT:
+        settle(world, index)
+    elif kind == _BORROW:
+        charge_borrow_hour(world, index)
+    elif kind == _TRANSFER:
+        receive_transfer(world, index)
+    else:
+        arrive(world, index)
+
+
+@jit
+def advance(world: World, instant: int) -> int:
+    """Bring the exchange from ``instant`` - 1 to ``instant`` (bar ``instant`` - 1 closes); returns the run status."""
+    run, rules = world.run[0], world.rules[0]
+    run.instant = instant
+    end_ms = rules.start_ms + instant * rules.bar_ms
+    while run.status == RUNNING:
+        time_ms, kind, index = _next_event(world, end_ms)
+        if kind < 0:
+            break
+        run.time_ms = time_ms
+        _handle(world, kind, index)
+    run.time_ms = end_ms
+    if run.status != RUNNING:
+        return int(run.status)
+    bar = instant - 1
+    revalue(world, bar)
+    for leg in range(world.legs.shape[0]):
+        order = world.legs[leg].order
+        if order >= 0 and world.orders[order].arrival_ms == -1:
+            match_resting(world, leg, bar)
+    measure(world, instant)
+    return int(run.status)
+
+
+@jit
+def measure(world: World, instant: int) -> None:
+    """Record equity, profit and exposure of the instant, and what every pair sees of it."""
+    run, rules = world.run[0], world.rules[0]
+    equity = 0.0
+    for wallet in range(world.balance.shape[0]):
+        value = wallet_equity(world, wallet)
+        world.wallet_equity[instant, wallet] = value
+        equity += value
+    run.equity = equity
+    run.peak_equity = max(run.peak_equity, equity)
+    if run.killed == 0 and drawdown_breached(equity, run.peak_equity, rules.max_drawdown):
+        run.killed = 1
+        note(world, KILL, -1, 0, -1, 0, equity, run.peak_equity, 0.0)
+    for pair in range(world.pairs.shape[0]):
+        _measure_pair(world, instant, pair)
+
+
+@jit
+def measure_start(world: World) -> None:
+    """Quotes before the first bar: the opening prices stand in for nothing, so every pair starts stale."""
+    for pair in range(world.pairs.shape[0]):
+        world.quotes[pair].time_ms = world.rules[0].start_ms
+        world.quotes[pair].collateral_ratio = math.nan
+        world.quotes[pair].borrow_per_hour = math.nan
+
+
+@jit
+def _quote_bar(world: World, instant: int, pair: int) -> None:
+    """What printed in the bar that closed at this instant."""
+    quote, bar = world.quotes[pair], instant - 1
+    spot, perp = 2 * pair, 2 * pair + 1
+    quote.time_ms = world.run[0].time_ms
+    close = world.close[spot, bar]
+    quote.spot_fresh = 1 if close == close else 0
+    if quote.spot_fresh == 1:
+        quote.spot = close / world.legs[spot].multiplier
+        quote.spot_turnover = close * world.volume[spot, bar]
+    close = world.close[perp, bar]
+    quote.perp_fresh = 1 if close == close else 0
+    if quote.perp_fresh == 1:
+        quote.perp = close / world.legs[perp].multiplier
+        quote.perp_turnover = close * world.volume[perp, bar]
+    quote.mark = world.legs[perp].value_price / world.legs[perp].multiplier
+    quote.borrow_per_hour = borrow_rate_at(world, pair, world.run[0].time_ms)
+
+
+@jit
+def _measure_pair(world: World, instant: int, pair: int) -> None:
+    _quote_bar(world, instant, pair)
+    row, quote = world.pairs[pair], world.quotes[pair]
+    spot, perp = 2 * pair, 2 * pair + 1
+    row.pnl = pair_pnl(world, pair)
+    world.pair_pnl[instant, pair] = row.pnl
+    if row.direction != 0:
+        row.trip_peak_pnl = max(row.trip_peak_pnl, row.pnl - row.trip_start_pnl)
+    quote.notional = notional(world, perp)
+    leg = world.legs[perp]
+    backed = wallet_notional(world, leg.wallet, leg.settle_asset)
+    equity = margin_equity(world, leg.wallet, leg.settle_asset)
+    quote.collateral_ratio = equity / backed if backed > 0.0 else math.nan
+    if backed > 0.0 and equity <= 0.0:
+        world.run[0].status = INSOLVENT
+        world.run[0].status_leg = perp
+    quote.attention = _attention(world, pair)
+    series = world.series
+    fresh = quote.spot_fresh == 1 and quote.perp_fresh == 1
+    series[instant, pair, 0] = (quote.perp / quote.spot - 1.0) * 1e4 if fresh else math.nan
+    series[instant, pair, 2] = spot_base(world, spot) * quote.spot
+    series[instant, pair, 3] = perp_base(world, perp) * quote.mark
+    series[instant, pair, 4] = quote.collateral_ratio
+
+
+@jit
+def _attention(world: World, pair: int) -> int:
+    """What the pair's position needs besides the signal, as bits (crypto.pipeline.portfolio)."""
+    row, quote, rules = world.pairs[pair], world.quotes[pair], world.rules[0]
+    if row.direction == 0 or row.phase != execution.IDLE:
+        return 0
+    bits = 0
+    if quote.collateral_ratio < rules.min_collateral_ratio:
+        bits |= COLLATERAL_IS_LOW
+    elif quote.collateral_ratio > rules.max_collateral_ratio:
+        bits |= COLLATERAL_IS_HIGH
+    hedge = perp_base(world, 2 * pair + 1)
+    drift = abs(spot_base(world, 2 * pair) + hedge)
+    if drift > rules.max_delta_fraction * abs(hedge):
+        bits |= DELTA_DRIFTED
+    wanted = wanted_notional(world.run[0].equity, row.weight, rules)
+    if rules.resize_band > 0.0 and wanted > quote.notional * (1.0 + rules.resize_band):
+        bits |= BELOW_TARGET
+    return bits

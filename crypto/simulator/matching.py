@@ -1,0 +1,148 @@
+"""Matching of orders that were placed before, on the bars' own prices. Spec: docs/specs/matching.md.
+
+A market order fills in the bar in which it arrives, at the bar's open and the slippage; a post-only order rests and
+fills at its limit when a later price goes through it. No fill uses more than a share of the volume that was traded.
+"""
+
+from __future__ import annotations
+
+import math
+
+from crypto.compiled import jit
+from crypto.pipeline.orders import OrderKind, OrderReason, OrderStatus
+from crypto.simulator.clock import next_mark, usable_borrow_rate
+from crypto.simulator.desk import finish, order_value, record_fill
+from crypto.simulator.fills import fill_perp, fill_spot
+from crypto.simulator.state import INVERSE, RUNNING, SPOT, World
+from crypto.simulator.valuation import free_cash, free_margin
+
+_MARKET, _POST_ONLY = int(OrderKind.MARKET), int(OrderKind.POST_ONLY)
+_CANCELLED, _REJECTED = int(OrderStatus.CANCELLED), int(OrderStatus.REJECTED)
+_TIMEOUT, _NO_FUNDS, _NO_MARGIN = int(OrderReason.TIMEOUT), int(OrderReason.NO_FUNDS), int(OrderReason.NO_MARGIN)
+
+
+@jit
+def slippage_fraction(half_spread: float, impact: float, participation: float) -> float:
+    """Price paid beyond the reference as a fraction: half the spread plus impact per share of the volume taken."""
+    return half_spread + impact * participation
+
+
+@jit
+def _capacity(world: World, leg: int, bar: int) -> float:
+    """Lots that may fill, from the volume of ``bar`` and the largest share allowed; infinite where the share is 0."""
+    share = world.rules[0].max_participation
+    if share <= 0.0:
+        return math.inf
+    if bar < 0:
+        return 0.0
+    volume = world.volume[leg, bar]
+    if not volume > 0.0:
+        return 0.0
+    return float(math.floor(volume * share / world.legs[leg].units_per_lot))
+
+
+@jit
+def _participation(world: World, leg: int, bar: int, lots: float) -> float:
+    if bar < 0 or not world.volume[leg, bar] > 0.0:
+        return 0.0
+    return float(lots * world.legs[leg].units_per_lot / world.volume[leg, bar])
+
+
+@jit
+def _affordable(world: World, order: int, lots: float, price: float) -> float:
+    """Lots of an order that the wallet can pay for at ``price``, the order's own reserve included."""
+    entry = world.orders[order]
+    row = world.legs[entry.leg]
+    if entry.reduce_only == 1:
+        return lots
+    if row.kind == SPOT:
+        if entry.lots < 0:
+            return lots
+        cash = free_cash(world, row.wallet) + entry.reserved
+        per_lot = row.units_per_lot * price * (1.0 + (0.0 if row.fee_in_base == 1 else row.taker))
+        return min(lots, max(0.0, math.floor(cash / per_lot + 1e-9)))
+    spot_price = world.legs[2 * row.pair].value_price
+    unit = spot_price if row.kind == INVERSE else 1.0
+    margin = free_margin(world, row.wallet, row.settle_asset) + entry.reserved * unit
+    value = order_value(world, entry.leg, 1, price)
+    return min(lots, max(0.0, math.floor(margin / (value / world.rules[0].leverage + value * row.taker) + 1e-9)))
+
+
+@jit
+def _execute(world: World, order: int, lots: int, price: float, reference: float, maker: bool, bar: int) -> None:
+    """Fill ``lots`` (signed) of an order and let its pair's execution react."""
+    entry = world.orders[order]
+    row = world.legs[entry.leg]
+    rate = row.maker if maker else row.taker
+    if row.kind == SPOT:
+        borrow_rate = 0.0
+        if lots < 0 and -lots > row.lots and row.charge_at_borrow == 1:
+            borrow_rate = usable_borrow_rate(world, row.pair)
+        had_debt = row.debt > 0.0
+        fee = fill_spot(world, entry.leg, order, lots, price, reference, rate, borrow_rate)
+        if row.debt > 0.0 and not had_debt:
+            row.next_borrow_ms = next_mark(world.run[0].time_ms, row.borrow_offset_ms)
+        slippage = -lots * row.units_per_lot * (price - reference)
+    else:
+        fee = fill_perp(world, entry.leg, order, lots, price, reference, rate, bar)
+        if row.kind == INVERSE:
+            unit = world.legs[2 * row.pair].value_price
+            slippage = lots * row.quote_per_lot * (1.0 / price - 1.0 / reference) * unit
+        else:
+            slippage = -lots * row.units_per_lot * (price - reference)
+    if world.run[0].status == RUNNING:
+        record_fill(world, order, lots, price, fee, slippage)
+
+
+@jit
+def arrive(world: World, leg: int) -> None:
+    """Handle the leg's working order at its arrival time: fill it, let it rest, make it wait or cancel it."""
+    run, rules = world.run[0], world.rules[0]
+    order = world.legs[leg].order
+    entry = world.orders[order]
+    bar = (run.time_ms - rules.start_ms) // rules.bar_ms
+    next_open_ms = rules.start_ms + (bar + 1) * rules.bar_ms
+    if run.time_ms >= entry.deadline_ms:
+        finish(world, order, _CANCELLED, _TIMEOUT)
+        return
+    price = world.close[leg, bar - 1] if rules.fill_at_last_close == 1 and bar > 0 else world.open[leg, bar]
+    if entry.kind == _POST_ONLY:
+        if price == price:
+            better = min(entry.limit_price, price) if entry.lots > 0 else max(entry.limit_price, price)
+            entry.limit_price = better
+        entry.arrival_ms = -1  # rests from now on
+        return
+    wanted = abs(entry.lots - entry.filled_lots)
+    capacity = _capacity(world, leg, bar - 1)
+    if not price == price or capacity < 1.0:
+        entry.arrival_ms = next_open_ms
+        return
+    side = 1 if entry.lots > 0 else -1
+    lots = min(float(wanted), capacity)
+    row = world.legs[leg]
+    cost = slippage_fraction(row.half_spread, row.impact, _participation(world, leg, bar - 1, lots))
+    paid = price * (1.0 + side * cost)
+    lots = _affordable(world, order, lots, paid)
+    if lots < 1.0:
+        finish(world, order, _REJECTED, _NO_FUNDS if row.kind == SPOT else _NO_MARGIN)
+        return
+    if lots < wanted:
+        entry.arrival_ms = next_open_ms
+    _execute(world, order, side * int(lots), paid, price, False, bar)
+
+
+@jit
+def match_resting(world: World, leg: int, bar: int) -> None:
+    """Fill a resting post-only order that the bar traded through; cancel it after its deadline."""
+    order = world.legs[leg].order
+    entry = world.orders[order]
+    through = world.low[leg, bar] < entry.limit_price if entry.lots > 0 else world.high[leg, bar] > entry.limit_price
+    if through:
+        wanted = abs(entry.lots - entry.filled_lots)
+        lots = min(float(wanted), _capacity(world, leg, bar))
+        lots = _affordable(world, order, lots, entry.limit_price)
+        if lots >= 1.0:
+            side = 1 if entry.lots > 0 else -1
+            _execute(world, order, side * int(lots), entry.limit_price, entry.limit_price, True, bar)
+    if world.legs[leg].order == order and world.run[0].time_ms >= entry.deadline_ms:
+        finish(world, order, _CANCELLED, _TIMEOUT)

@@ -1,0 +1,76 @@
+"""Appending to the ledger, the journal and the attribution. Nothing else writes them."""
+
+from __future__ import annotations
+
+from crypto.compiled import jit
+from crypto.simulator.state import World
+
+
+@jit
+def post(
+    world: World,
+    flow: int,
+    wallet: int,
+    asset: int,
+    leg: int,
+    order: int,
+    amount: float,
+    value: float,
+    price: float,
+    rate: float,
+    quantity: float,
+) -> None:
+    """Append one ledger row at the current event time; moves no balance itself."""
+    run = world.run[0]
+    row = world.ledger[run.ledger_rows]
+    row.time_ms = run.time_ms
+    row.flow = flow
+    row.wallet = wallet
+    row.asset = asset
+    row.leg = leg
+    row.order = order
+    row.amount = amount
+    row.value = value
+    row.price = price
+    row.rate = rate
+    row.quantity = quantity
+    run.ledger_rows += 1
+
+
+@jit
+def note(
+    world: World, event: int, pair: int, reason: int, order: int, lots: int, price: float, value: float, other: float
+) -> None:
+    """Append one journal entry at the current event time."""
+    run = world.run[0]
+    row = world.journal[run.journal_rows]
+    row.time_ms = run.time_ms
+    row.event = event
+    row.pair = pair
+    row.reason = reason
+    row.order = order
+    row.lots = lots
+    row.price = price
+    row.value = value
+    row.other = other
+    run.journal_rows += 1
+
+
+@jit
+def attribute(world: World, leg: int, component: int, value: float) -> None:
+    """Add ``value`` (account currency) to a leg's component of the step that ends at the current instant."""
+    world.leg_attribution[world.run[0].instant, leg, component] += value
+
+
+@jit
+def attribute_treasury(world: World, wallet: int, component: int, value: float) -> None:
+    """The same for what a wallet gains or loses outside every pair."""
+    world.treasury_attribution[world.run[0].instant, wallet, component] += value
+
+
+@jit
+def move_cash(world: World, leg: int, amount: float) -> None:
+    """Change a leg's wallet balance in account currency."""
+    legs = world.legs
+    world.balance[legs[leg].wallet, world.rules[0].account_asset] += amount
+    legs[leg].cash += amount

@@ -1,0 +1,415 @@
+"""From settings and market history to the arrays of a run. Everything that can be refused is refused here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from crypto import fees, rounding
+from crypto.errors import DataError, SettingsError
+from crypto.funding import grace_code
+from crypto.instruments import Instrument, Kind, Pair
+from crypto.ledger import LEDGER, Component
+from crypto.market import Floats, InstrumentHistory, Integers, MarketHistory
+from crypto.pipeline.orders import ORDER
+from crypto.pipeline.post_trade import TRIP
+from crypto.settings import FillPrice, FirstLeg, PriceSource, Settings, Style
+from crypto.simulator.gaps import borrow_table, settlement_table
+from crypto.simulator.state import (
+    INVERSE,
+    JOURNAL,
+    LEG,
+    LINEAR,
+    MAX_TRANSFERS,
+    PAIR,
+    QUOTE,
+    RULES,
+    RUN,
+    RUNNING,
+    SPOT,
+    TRANSFER,
+    World,
+)
+from crypto.units import BPS, HOUR_MS
+from crypto.venues.base import Venue
+from crypto.venues.registry import check_overrides, pair as find_pair, venue as find_venue
+
+KIND_CODES = {Kind.SPOT: SPOT, Kind.LINEAR: LINEAR, Kind.INVERSE: INVERSE}
+FIRST_LEG_CODES = {FirstLeg.SPOT: 0, FirstLeg.PERP: 1, FirstLeg.THIN: 2}
+ACCOUNT_QUOTES = {"USDT": {"USDT", "USD"}}  # quotes that count one to one; inverse contracts are quoted in USD
+_MARGIN_QUOTE = "USD"
+SERIES_COLUMNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names of the rows of a world's arrays."""
+
+    pairs: tuple[str, ...]
+    wallets: tuple[str, ...]
+    assets: tuple[str, ...]
+    instruments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A world ready to run, the names of its rows and what the preparation noticed."""
+
+    world: World
+    names: Names
+    notes: tuple[str, ...]
+
+
+def records(dtype: np.dtype[Any], rows: int) -> Any:
+    """Zeroed structured array whose rows have attributes."""
+    return np.zeros(rows, dtype).view(np.recarray)
+
+
+def build(settings: Settings, market: MarketHistory) -> Setup:
+    """Prepare a run; ``SettingsError``, ``DataError`` or ``RefusedError`` name what does not fit together."""
+    check_overrides(settings.instruments)
+    pairs = tuple(find_pair(item.spot, item.perp, settings.instruments) for item in settings.pairs)
+    _check_pairs(pairs, settings)
+    instruments = tuple(leg for pair in pairs for leg in (pair.spot, pair.perp))
+    wallets, wallet_of = _wallets(instruments, settings)
+    assets = _assets(instruments, settings)
+    histories = tuple(_history(market, leg.key) for leg in instruments)
+    rules = _rules(settings, market, assets, len(wallets))
+    notes: list[str] = []
+    legs = _legs(pairs, settings, wallet_of, wallets, assets)
+    tables = settlement_table(histories, legs, market, settings, notes)
+    borrow_rate, borrow_flag = borrow_table(pairs, market, settings)
+    values = _valuation(histories, market, settings, notes)
+    world = World(
+        open=_stack(histories, "open"),
+        high=_stack(histories, "high"),
+        low=_stack(histories, "low"),
+        close=_stack(histories, "close"),
+        volume=_stack(histories, "volume"),
+        value=values,
+        settle_ms=tables.time_ms,
+        settle_rate=tables.rate,
+        settle_mark=tables.mark,
+        settle_hours=tables.hours,
+        settle_alpha=tables.alpha,
+        settle_flag=tables.flag,
+        borrow_rate=borrow_rate,
+        borrow_flag=borrow_flag,
+        rules=rules,
+        price_leg=_price_legs(legs, len(wallets), assets, settings),
+        venue=_venue_numbers(wallets),
+        legs=legs,
+        pairs=_pairs(pairs, settings, legs, tables.first),
+        quotes=records(QUOTE, len(pairs)),
+        balance=np.zeros((len(wallets), len(assets))),
+        reserved=np.zeros((len(wallets), len(assets))),
+        treasury=np.zeros((len(wallets), len(assets))),
+        transfers=records(TRANSFER, MAX_TRANSFERS),
+        run=records(RUN, 1),
+        ledger=records(LEDGER, 4096),
+        orders=records(ORDER, 1024),
+        journal=records(JOURNAL, 4096),
+        trips=records(TRIP, 256),
+        **_series(market.open_ms.size, len(pairs), len(wallets)),
+    )
+    names = Names(tuple(pair.name for pair in pairs), wallets, assets, tuple(leg.key for leg in instruments))
+    _start(world, settings, names)
+    return Setup(world, names, tuple(notes))
+
+
+def _series(bars: int, pairs: int, wallets: int) -> dict[str, Floats]:
+    components = len(Component)
+    return {
+        "wallet_equity": np.zeros((bars + 1, wallets)),
+        "pair_pnl": np.zeros((bars + 1, pairs)),
+        "leg_attribution": np.zeros((bars + 1, 2 * pairs, components)),
+        "treasury_attribution": np.zeros((bars + 1, wallets, components)),
+        "series": np.full((bars + 1, pairs, SERIES_COLUMNS), math.nan),
+    }
+
+
+def _check_pairs(pairs: Sequence[Pair], settings: Settings) -> None:
+    if not pairs:
+        raise SettingsError("no pair is configured", remedy="add a [[pairs]] table with spot and perp")
+    currency = settings.run.account_currency
+    quotes = ACCOUNT_QUOTES.get(currency, {currency})
+    seen: set[tuple[str, str]] = set()
+    for pair in pairs:
+        for leg in (pair.spot, pair.perp):
+            if leg.quote not in quotes or (leg.quote == _MARGIN_QUOTE and leg.kind is not Kind.INVERSE):
+                raise SettingsError(
+                    f"{leg.key} is quoted in {leg.quote}, the account currency is {currency}",
+                    remedy=f"use instruments quoted in {currency}, or set run.account_currency",
+                )
+        key = (pair.spot.key, pair.perp.key)
+        if key in seen:
+            raise SettingsError(f"pair {key[0]} / {key[1]} is listed twice", remedy="list each pair once, with its weight")
+        seen.add(key)
+
+
+def wallet_name(instrument: Instrument) -> str:
+    """Wallet (``venue:name``) in which an instrument's balance and margin live."""
+    return f"{instrument.venue}:{find_venue(instrument.venue).wallets[instrument.kind]}"
+
+
+def _wallets(instruments: Sequence[Instrument], settings: Settings) -> tuple[tuple[str, ...], dict[str, str]]:
+    used = {leg.key: wallet_name(leg) for leg in instruments}
+    names = sorted(set(used.values()))
+    for name in settings.wallets:
+        if name not in names:
+            raise SettingsError(
+                f'[wallets."{name}"] belongs to no configured pair', remedy=f"wallets of this run: {', '.join(names)}"
+            )
+    return (*names, "in transit"), used
+
+
+def _assets(instruments: Sequence[Instrument], settings: Settings) -> tuple[str, ...]:
+    bases = {leg.base for leg in instruments}
+    for name, amounts in settings.wallets.items():
+        for asset in amounts:
+            if asset != settings.run.account_currency and asset not in bases:
+                raise SettingsError(
+                    f'[wallets."{name}"] holds {asset}, which no pair prices',
+                    remedy=f"hold {settings.run.account_currency} or one of {', '.join(sorted(bases))}",
+                )
+    return (settings.run.account_currency, *sorted(bases))
+
+
+def _history(market: MarketHistory, key: str) -> InstrumentHistory:
+    try:
+        return market.instrument(key)
+    except KeyError:
+        raise DataError(f"no market history for {key}", remedy="ingest its bars, or take the pair out") from None
+
+
+def _stack(histories: Sequence[InstrumentHistory], column: str) -> Floats:
+    return np.ascontiguousarray(np.stack([getattr(item.bars, column) for item in histories]))
+
+
+def forward_fill(values: Floats) -> Floats:
+    """Last known value at each position; leading NaN stay."""
+    index = np.where(np.isnan(values), 0, np.arange(values.size))
+    filled: Floats = values[np.maximum.accumulate(index)]
+    return filled
+
+
+def _valuation(
+    histories: Sequence[InstrumentHistory], market: MarketHistory, settings: Settings, notes: list[str]
+) -> Floats:
+    """Valuation prices: spot on its last trade, perps on mark (on the last trade where a bar has no mark)."""
+    rows = []
+    for history in histories:
+        price = history.bars.close
+        if history.settlements is not None and settings.data.valuation_price is PriceSource.MARK:
+            mark = history.mark.close if history.mark is not None else np.full(price.size, math.nan)
+            absent = int(np.isnan(mark).sum())
+            if absent:
+                notes.append(f"{history.key}: {absent} of {price.size} bars have no mark and are valued on the last trade")
+            price = np.where(np.isnan(mark), price, mark)
+        rows.append(forward_fill(price))
+    return np.ascontiguousarray(np.stack(rows))
+
+
+def _legs(
+    pairs: Sequence[Pair],
+    settings: Settings,
+    wallet_of: Mapping[str, str],
+    wallets: Sequence[str],
+    assets: Sequence[str],
+) -> Any:
+    legs = records(LEG, 2 * len(pairs))
+    for number, pair in enumerate(pairs):
+        step = rounding.joint_step(pair.spot, pair.perp)
+        for side, instrument in enumerate((pair.spot, pair.perp)):
+            row = legs[2 * number + side]
+            row.pair = number
+            row.wallet = wallets.index(wallet_of[instrument.key])
+            row.settle_asset = assets.index(
+                instrument.base if instrument.kind is Kind.INVERSE else settings.run.account_currency
+            )
+            row.base_asset = assets.index(instrument.base)
+            row.step_lots = step.perp_lots
+            _fill_leg(row, instrument, settings)
+    return legs
+
+
+def _fill_leg(row: Any, instrument: Instrument, settings: Settings) -> None:
+    owner = find_venue(instrument.venue)
+    inverse = instrument.kind is Kind.INVERSE
+    row.kind = KIND_CODES[instrument.kind]
+    row.units_per_lot = float(instrument.lot)
+    row.base_per_lot = math.nan if inverse else float(instrument.value_per_lot)
+    row.quote_per_lot = float(instrument.value_per_lot) if inverse else math.nan
+    row.multiplier = 1.0 if inverse else float(instrument.multiplier)
+    maker, taker = _fee_rates(instrument, owner, settings)
+    row.maker, row.taker = maker, taker
+    spot = instrument.kind is Kind.SPOT
+    row.fee_in_base = int(spot and settings.fees.spot_buy_fee_in_base and owner.fees[Kind.SPOT].spot_buy_fee_in_base)
+    slippage = settings.slippage
+    row.half_spread = (slippage.spot_half_spread_bps if spot else slippage.perp_half_spread_bps) * BPS
+    row.impact = slippage.impact_bps * BPS
+    row.min_lots = max(1, math.ceil(instrument.min_quantity / instrument.lot))
+    row.min_notional = float(instrument.min_notional)
+    row.closing_exempt = int(instrument.closing_may_be_below_min_notional)
+    row.tick = float(instrument.tick)
+    row.grace_ms = 0 if spot else owner.settlement_grace_ms
+    row.charge_at_borrow = int(owner.borrow.charge_at_borrow)
+    row.borrow_offset_ms = owner.borrow.mark_offset_ms
+    row.compounds = int(owner.borrow.compounds)
+    row.value_price = math.nan
+    row.order = -1
+
+
+def _fee_rates(instrument: Instrument, owner: Venue, settings: Settings) -> tuple[float, float]:
+    tier = settings.fees.tier.get(instrument.venue, "VIP0")
+    override = settings.fees.override.get(instrument.key, {})
+    for name in override:
+        if name not in {"maker", "taker"}:
+            raise SettingsError(
+                f'[fees.override."{instrument.key}"] has unknown key {name!r}', remedy="give maker and taker as fractions"
+            )
+    if len(override) == len(("maker", "taker")):
+        return override["maker"], override["taker"]
+    rates = owner.fees[instrument.kind].rates(tier)
+    return override.get("maker", rates.maker), override.get("taker", rates.taker)
+
+
+def _pairs(pairs: Sequence[Pair], settings: Settings, legs: Any, first_settlement: Sequence[int]) -> Any:
+    table = records(PAIR, len(pairs))
+    total = sum(item.weight for item in settings.pairs)
+    for number, item in enumerate(settings.pairs):
+        row, spot, perp = table[number], legs[2 * number], legs[2 * number + 1]
+        row.weight = item.weight / total
+        maker_first = settings.execution.style is Style.MAKER_FIRST
+        thin_fee = spot.maker if maker_first and settings.execution.first_leg is FirstLeg.SPOT else spot.taker
+        row.round_trip_cost = fees.round_trip_cost(thin_fee, perp.taker, spot.half_spread, perp.half_spread)
+        row.borrow_allowed = int(settings.borrow.enabled)
+        row.entry_basis = math.nan
+        row.basis_mean = math.nan
+        row.trip = -1
+        row.last_signal = -1
+        row.last_decision = -1
+        row.feature_settle = first_settlement[number]
+    return table
+
+
+def _alpha(bar_hours: float, half_life_hours: float) -> float:
+    return 1.0 - 0.5 ** (bar_hours / half_life_hours)
+
+
+def _rules(settings: Settings, market: MarketHistory, assets: Sequence[str], wallets: int) -> Any:
+    rules = records(RULES, 1)
+    row = rules[0]
+    hours = market.bar_ms / HOUR_MS
+    signal, portfolio, risk = settings.signal, settings.portfolio, settings.risk
+    row.start_ms, row.bar_ms, row.bar_hours = market.open_ms[0], market.bar_ms, hours
+    row.account_asset = assets.index(settings.run.account_currency)
+    row.transit = wallets - 1
+    row.basis_alpha = _alpha(hours, signal.basis_half_life_hours)
+    row.variance_alpha = _alpha(hours, signal.forecast_half_life_hours)
+    row.turnover_alpha = _alpha(hours, signal.forecast_half_life_hours)
+    row.warmup_bars = math.ceil(signal.warmup_hours / hours)
+    row.stale_after_bars = settings.data.stale_after_bars
+    row.holding_hours = signal.holding_hours
+    row.entry_edge = signal.entry_edge_bps * BPS
+    row.basis_reversion = signal.basis_reversion
+    row.min_holding_ms = round(signal.min_holding_hours * HOUR_MS)
+    row.cooldown_ms = round(signal.cooldown_hours * HOUR_MS)
+    row.flip_annual = signal.flip_annual
+    row.basis_blowout = signal.basis_blowout_bps * BPS
+    row.pair_drawdown = signal.pair_drawdown
+    row.deploy = portfolio.deploy
+    row.collateral_ratio = portfolio.collateral_ratio
+    row.min_collateral_ratio = portfolio.min_collateral_ratio
+    row.max_collateral_ratio = portfolio.max_collateral_ratio
+    row.leverage = portfolio.perp_leverage
+    row.min_pair_notional = portfolio.min_pair_notional
+    row.resize_band = portfolio.resize_band
+    row.max_pair_fraction = risk.max_pair_fraction
+    row.max_venue_fraction = risk.max_venue_fraction
+    row.max_gross_leverage = risk.max_gross_leverage
+    row.max_drawdown = risk.max_drawdown
+    row.max_delta_fraction = risk.max_delta_fraction
+    _execution_rules(row, settings, market)
+    return rules
+
+
+def _execution_rules(row: Any, settings: Settings, market: MarketHistory) -> None:
+    execution = settings.execution
+    row.latency_ms = execution.latency_ms
+    row.maker_first = int(execution.style is Style.MAKER_FIRST)
+    row.first_leg = FIRST_LEG_CODES[execution.first_leg]
+    row.timeout_ms = execution.leg_timeout_bars * market.bar_ms
+    row.max_participation = settings.slippage.max_participation
+    row.max_orders_per_hour = execution.max_orders_per_hour
+    row.grace_policy = grace_code(settings.funding.grace)
+    row.fill_at_last_close = int(execution.fill_price is FillPrice.LAST_CLOSE)
+    row.cross_venue = int(settings.transfers.cross_venue)
+    row.transfer_delay_ms = settings.transfers.delay_ms
+    row.cross_venue_delay_ms = settings.transfers.cross_venue_delay_ms
+    row.cross_venue_fee = settings.transfers.cross_venue_fee
+
+
+def _price_legs(legs: Any, wallets: int, assets: Sequence[str], settings: Settings) -> Integers:
+    """Spot leg that prices each asset in each wallet: one of the same wallet, else the first pair of that asset."""
+    table = np.full((wallets, len(assets)), -2, dtype=np.int64)
+    table[:, assets.index(settings.run.account_currency)] = -1
+    for leg in range(legs.size - 2, -1, -2):
+        asset = legs[leg].base_asset
+        table[:, asset] = np.where(table[:, asset] == -2, leg, table[:, asset])
+    for leg in range(legs.size - 2, -1, -2):
+        table[legs[leg + 1].wallet, legs[leg].base_asset] = leg
+    for leg in range(legs.size - 2, -1, -2):
+        table[legs[leg].wallet, legs[leg].base_asset] = leg
+    return table
+
+
+def _venue_numbers(wallets: Sequence[str]) -> Integers:
+    venues = [name.split(":")[0] for name in wallets]
+    return np.array([venues.index(name) for name in venues], dtype=np.int64)
+
+
+def _start(world: World, settings: Settings, names: Names) -> None:
+    """Opening balances in wallets, treasury and ledger; prices of the first open."""
+    run = world.run[0]
+    run.status = RUNNING
+    run.time_ms = world.rules[0].start_ms
+    run.hour = -1
+    world.legs.value_price[:] = world.open[:, 0]
+    for name, amounts in settings.wallets.items():
+        for asset_name, amount in amounts.items():
+            if amount != 0.0:
+                _deposit(world, names.wallets.index(name), names.assets.index(asset_name), amount, asset_name)
+    for wallet in range(len(names.wallets)):
+        for asset in range(len(names.assets)):
+            if world.balance[wallet, asset] != 0.0:
+                world.wallet_equity[0, wallet] += world.balance[wallet, asset] * _price(world, wallet, asset)
+    run.equity = run.peak_equity = float(world.wallet_equity[0].sum())
+    if run.equity <= 0.0:
+        raise SettingsError("the wallets hold nothing", remedy='give starting balances, for example [wallets."binance:spot"]')
+
+
+def _price(world: World, wallet: int, asset: int) -> float:
+    leg = int(world.price_leg[wallet, asset])
+    return 1.0 if leg == -1 else float(world.legs[leg].value_price)
+
+
+def _deposit(world: World, wallet: int, asset: int, amount: float, asset_name: str) -> None:
+    price = _price(world, wallet, asset)
+    if math.isnan(price):
+        raise DataError(
+            f"{asset_name} is held at the start, but its spot market has no first bar",
+            remedy="start the run where the spot leg has a price, or hold account currency only",
+        )
+    world.balance[wallet, asset] = amount
+    world.treasury[wallet, asset] = amount
+    run = world.run[0]
+    row = world.ledger[run.ledger_rows]
+    row.time_ms, row.wallet, row.asset = run.time_ms, wallet, asset
+    row.leg = row.order = -1
+    row.amount, row.value, row.price = amount, amount * price, price
+    run.ledger_rows += 1

@@ -1,0 +1,310 @@
+"""State of the simulated exchange as arrays: a row per leg, pair, wallet, order, ledger entry.
+
+Every array is a plain or structured numpy array, so compiled and interpreted code work on the same memory and Python
+code can look at any of it between steps. ``World`` only groups the arrays; it holds no behaviour.
+
+A leg is one instrument of one pair: row ``2 * pair`` is the spot leg, row ``2 * pair + 1`` the perp leg.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from crypto.market import Floats, Integers
+
+SPOT, LINEAR, INVERSE = 0, 1, 2  # leg kinds
+
+LEG = np.dtype(
+    [
+        # fixed for the run
+        ("pair", "i8"),
+        ("kind", "i8"),
+        ("wallet", "i8"),
+        ("settle_asset", "i8"),
+        ("base_asset", "i8"),
+        ("units_per_lot", "f8"),  # contracts per lot; price x units = quote notional (spot, linear)
+        ("base_per_lot", "f8"),  # base units per lot (spot, linear)
+        ("quote_per_lot", "f8"),  # contract value per lot (inverse)
+        ("multiplier", "f8"),  # venue price / multiplier = price of one base unit
+        ("step_lots", "i8"),  # perp: smallest change that the spot leg can match to the last unit
+        ("maker", "f8"),
+        ("taker", "f8"),
+        ("fee_in_base", "i8"),
+        ("half_spread", "f8"),
+        ("impact", "f8"),
+        ("min_lots", "i8"),
+        ("min_notional", "f8"),
+        ("closing_exempt", "i8"),
+        ("tick", "f8"),
+        ("grace_ms", "i8"),
+        ("charge_at_borrow", "i8"),
+        ("borrow_offset_ms", "i8"),
+        ("compounds", "i8"),
+        ("settle_end", "i8"),
+        # moves with the run
+        ("settle_next", "i8"),  # next row of the settlement arrays
+        ("lots", "i8"),  # signed; spot: whole lots that can be sold, or (negative) that must be bought back
+        ("entry", "f8"),  # average entry price, venue quote (perp)
+        ("holding", "f8"),  # base units held (spot)
+        ("debt", "f8"),  # base units borrowed (spot)
+        ("owed", "f8"),  # interest owed on it, base units (spot)
+        ("cash", "f8"),  # account currency that this leg brought in (negative: took out)
+        ("coin", "f8"),  # base units that this leg brought in (inverse)
+        ("value_price", "f8"),  # price of the last valuation, venue quote
+        ("move", "f8"),  # change of value_price in the current step
+        ("grace_until_ms", "i8"),
+        ("grace_rate", "f8"),
+        ("grace_mark", "f8"),
+        ("next_borrow_ms", "i8"),
+        ("order", "i8"),  # working order, -1: none
+    ],
+    align=True,
+)
+
+PAIR = np.dtype(
+    [
+        ("weight", "f8"),  # share of deployed capital, sums to one
+        ("round_trip_cost", "f8"),  # fraction of notional
+        ("borrow_allowed", "i8"),
+        ("direction", "i8"),  # +1 long spot, -1 short spot, 0 flat
+        ("open_ms", "i8"),
+        ("cooldown_until_ms", "i8"),
+        ("entry_basis", "f8"),
+        ("trip_notional", "f8"),
+        ("trip_start_pnl", "f8"),
+        ("trip_peak_pnl", "f8"),
+        ("trip", "i8"),  # row of the open round trip, -1: none
+        ("pnl", "f8"),  # cumulative, from cash and position values
+        ("exit_reason", "i8"),
+        ("last_signal", "i8"),  # reason last written to the journal
+        ("last_decision", "i8"),
+        # two-leg work in progress
+        ("phase", "i8"),
+        ("opening", "i8"),
+        ("first_leg", "i8"),
+        ("first_lots", "i8"),
+        ("second_lots", "i8"),
+        ("first_done", "i8"),
+        ("second_done", "i8"),
+        ("first_working", "i8"),
+        ("second_working", "i8"),
+        ("second_step", "i8"),
+        ("first_sent", "i8"),
+        ("second_failed", "i8"),
+        ("hedging", "i8"),
+        # features
+        ("feature_settle", "i8"),  # next settlement that features have not seen
+        ("funding_per_hour", "f8"),
+        ("funding_seen", "i8"),
+        ("basis_mean", "f8"),
+        ("variance", "f8"),
+        ("last_spot", "f8"),
+        ("spot_turnover", "f8"),
+        ("perp_turnover", "f8"),
+        ("bars_seen", "i8"),
+        ("spot_age", "i8"),  # bars since the leg last printed
+        ("perp_age", "i8"),
+    ],
+    align=True,
+)
+
+QUOTE = np.dtype(
+    [
+        ("time_ms", "i8"),
+        ("spot", "f8"),  # last close per base unit
+        ("perp", "f8"),
+        ("mark", "f8"),
+        ("spot_turnover", "f8"),  # quote value traded in the last bar
+        ("perp_turnover", "f8"),
+        ("spot_fresh", "i8"),  # the last bar printed
+        ("perp_fresh", "i8"),
+        ("borrow_per_hour", "f8"),  # NaN: no rate known
+        ("collateral_ratio", "f8"),  # perp wallet's equity over its notional; NaN when it holds no perp
+        ("notional", "f8"),  # absolute perp notional of this pair
+        ("attention", "i8"),  # what the account needs besides the signal, crypto.pipeline.portfolio
+    ],
+    align=True,
+)
+
+TRANSFER = np.dtype(
+    [("source", "i8"), ("target", "i8"), ("asset", "i8"), ("amount", "f8"), ("arrive_ms", "i8"), ("active", "i8")],
+    align=True,
+)
+
+JOURNAL = np.dtype(
+    [
+        ("time_ms", "i8"),
+        ("event", "i8"),
+        ("pair", "i8"),
+        ("reason", "i8"),
+        ("order", "i8"),
+        ("lots", "i8"),
+        ("price", "f8"),
+        ("value", "f8"),
+        ("other", "f8"),
+    ],
+    align=True,
+)
+
+RULES = np.dtype(
+    [
+        ("start_ms", "i8"),
+        ("bar_ms", "i8"),
+        ("bar_hours", "f8"),
+        ("account_asset", "i8"),
+        ("transit", "i8"),  # wallet row of transfers on their way
+        ("valuation_last", "i8"),
+        # features and signal
+        ("basis_alpha", "f8"),
+        ("variance_alpha", "f8"),
+        ("turnover_alpha", "f8"),
+        ("warmup_bars", "i8"),
+        ("stale_after_bars", "i8"),
+        ("holding_hours", "f8"),
+        ("entry_edge", "f8"),
+        ("basis_reversion", "f8"),
+        ("min_holding_ms", "i8"),
+        ("cooldown_ms", "i8"),
+        ("flip_annual", "f8"),
+        ("basis_blowout", "f8"),
+        ("pair_drawdown", "f8"),
+        # portfolio
+        ("deploy", "f8"),
+        ("collateral_ratio", "f8"),
+        ("min_collateral_ratio", "f8"),
+        ("max_collateral_ratio", "f8"),
+        ("leverage", "f8"),
+        ("min_pair_notional", "f8"),
+        ("resize_band", "f8"),
+        # risk
+        ("max_pair_fraction", "f8"),
+        ("max_venue_fraction", "f8"),
+        ("max_gross_leverage", "f8"),
+        ("max_drawdown", "f8"),
+        ("max_delta_fraction", "f8"),
+        # execution and transfers
+        ("latency_ms", "i8"),
+        ("maker_first", "i8"),
+        ("first_leg", "i8"),  # 0 spot, 1 perp, 2 thin
+        ("timeout_ms", "i8"),
+        ("max_participation", "f8"),
+        ("max_orders_per_hour", "i8"),
+        ("grace_policy", "i8"),
+        ("fill_at_last_close", "i8"),
+        ("cross_venue", "i8"),
+        ("transfer_delay_ms", "i8"),
+        ("cross_venue_delay_ms", "i8"),
+        ("cross_venue_fee", "f8"),
+    ],
+    align=True,
+)
+
+RUN = np.dtype(
+    [
+        ("instant", "i8"),
+        ("time_ms", "i8"),
+        ("ledger_rows", "i8"),
+        ("order_rows", "i8"),
+        ("journal_rows", "i8"),
+        ("trip_rows", "i8"),
+        ("equity", "f8"),
+        ("peak_equity", "f8"),
+        ("killed", "i8"),
+        ("status", "i8"),
+        ("status_leg", "i8"),
+        ("status_row", "i8"),
+        ("hour", "i8"),
+        ("orders_this_hour", "i8"),
+        ("rate_last_known", "i8"),
+        ("rate_skipped", "i8"),
+        ("mark_last_known", "i8"),
+        ("mark_skipped", "i8"),
+        ("borrow_last_known", "i8"),
+        ("borrow_skipped", "i8"),
+        ("settlements_paid", "i8"),
+    ],
+    align=True,
+)
+
+# run status
+RUNNING, COMPLETED, GROW, INSOLVENT, NO_RATE, NO_MARK, NO_BORROW_RATE = 0, 1, 2, 3, 4, 5, 6
+
+# settlement flags: what the missing-data policy did, and what it would have to do when a position is held
+RATE_LAST_KNOWN, MARK_LAST_KNOWN, RATE_SKIP, MARK_SKIP, RATE_FAIL, MARK_FAIL = 1, 2, 4, 8, 16, 32
+
+# journal events
+(
+    SIGNAL,
+    DECISION,
+    ORDER_PLACED,
+    FILL,
+    ORDER_CANCELLED,
+    ORDER_REJECTED,
+    TRANSFER_SENT,
+    TRANSFER_ARRIVED,
+    TRIP_OPENED,
+    TRIP_CLOSED,
+    POLICY,
+    KILL,
+) = range(12)
+JOURNAL_EVENTS = (
+    "signal",
+    "decision",
+    "order",
+    "fill",
+    "cancel",
+    "reject",
+    "transfer_sent",
+    "transfer_arrived",
+    "trip_opened",
+    "trip_closed",
+    "policy",
+    "kill_switch",
+)
+
+MAX_TRANSFERS = 64
+
+
+class World(NamedTuple):
+    """All arrays of a run. L legs, P pairs, W wallets (last: transit), A assets, T bars, C components, S settlements."""
+
+    # market, read only
+    open: Floats  # (L, T) venue quote, NaN: no bar
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats  # (L, T) contracts
+    value: Floats  # (L, T) valuation price at the close of the bar, last known where there is none
+    settle_ms: Integers  # (S,) grouped by leg, ascending
+    settle_rate: Floats
+    settle_mark: Floats  # venue quote
+    settle_hours: Floats  # interval that ends here
+    settle_alpha: Floats  # weight of this settlement in the funding forecast
+    settle_flag: Integers
+    borrow_rate: Floats  # (P, H) per hour from start_ms, NaN: none
+    borrow_flag: Integers  # (P, H) 0 known, 1 last known, 2 skip, 3 fail
+    rules: Any  # (1,) RULES
+    price_leg: Integers  # (W, A) leg whose valuation prices the asset in that wallet, -1: account currency, -2: none
+    venue: Integers  # (W,) venue number of a wallet
+    # state
+    legs: Any  # (L,) LEG
+    pairs: Any  # (P,) PAIR
+    quotes: Any  # (P,) QUOTE
+    balance: Floats  # (W, A)
+    reserved: Floats  # (W, A) held back for working orders
+    treasury: Floats  # (W, A) part of the balance that no leg brought in
+    transfers: Any  # (MAX_TRANSFERS,) TRANSFER
+    run: Any  # (1,) RUN
+    # append-only records
+    ledger: Any
+    orders: Any
+    journal: Any
+    trips: Any
+    # series by instant, row 0 is the start
+    wallet_equity: Floats  # (T + 1, W)
+    pair_pnl: Floats  # (T + 1, P)
+    leg_attribution: Floats  # (T + 1, L, C)
+    treasury_attribution: Floats  # (T + 1, W, C)
+    series: Floats  # (T + 1, P, 5) basis_bps, carry_annual, spot value, perp value, collateral ratio

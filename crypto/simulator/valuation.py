@@ -1,0 +1,191 @@
+"""Equity, exposure and margin from balances and prices, and the attribution of price moves."""
+
+from __future__ import annotations
+
+import math
+
+from crypto.compiled import jit
+from crypto.ledger import Component
+from crypto.simulator.posting import attribute, attribute_treasury
+from crypto.simulator.state import INVERSE, World
+
+_BASIS, _DELTA, _COLLATERAL = int(Component.BASIS), int(Component.DELTA), int(Component.COLLATERAL)
+
+
+@jit
+def unrealised(world: World, leg: int) -> float:
+    """Unrealised profit of a perp leg at its valuation price, in its settlement asset."""
+    row = world.legs[leg]
+    if row.lots == 0:
+        return 0.0
+    if row.kind == INVERSE:
+        return float(row.lots * row.quote_per_lot * (1.0 / row.entry - 1.0 / row.value_price))
+    return float(row.lots * row.units_per_lot * (row.value_price - row.entry))
+
+
+@jit
+def notional(world: World, leg: int) -> float:
+    """Absolute notional of a perp leg at its valuation price, account currency."""
+    row = world.legs[leg]
+    if row.lots == 0:
+        return 0.0
+    if row.kind == INVERSE:
+        return float(abs(row.lots) * row.quote_per_lot)
+    return float(abs(row.lots) * row.units_per_lot * row.value_price)
+
+
+@jit
+def perp_base(world: World, leg: int) -> float:
+    """Signed base quantity of a perp leg; for inverse contracts value over entry price, which is what spot hedges."""
+    row = world.legs[leg]
+    if row.lots == 0:
+        return 0.0
+    if row.kind == INVERSE:
+        return float(row.lots * row.quote_per_lot / row.entry)
+    return float(row.lots * row.base_per_lot)
+
+
+@jit
+def spot_base(world: World, leg: int) -> float:
+    """Signed base quantity of a spot leg: holding less debt and interest owed."""
+    row = world.legs[leg]
+    return float(row.holding - row.debt - row.owed)
+
+
+@jit
+def revalue(world: World, bar: int) -> None:
+    """Move every leg to its valuation price at the close of ``bar`` and attribute the moves."""
+    legs = world.legs
+    for leg in range(legs.shape[0]):
+        price = world.value[leg, bar]
+        known = price == price and legs[leg].value_price == legs[leg].value_price
+        legs[leg].move = price - legs[leg].value_price if known else 0.0
+    _revalue_treasury(world)
+    for pair in range(world.pairs.shape[0]):
+        _revalue_spot(world, 2 * pair)
+        _revalue_perp(world, 2 * pair + 1, world.value[2 * pair, bar], world.value[2 * pair + 1, bar])
+    for leg in range(legs.shape[0]):
+        if world.value[leg, bar] == world.value[leg, bar]:
+            legs[leg].value_price = world.value[leg, bar]
+
+
+@jit
+def _revalue_treasury(world: World) -> None:
+    for wallet in range(world.treasury.shape[0]):
+        for asset in range(world.treasury.shape[1]):
+            leg = world.price_leg[wallet, asset]
+            if leg >= 0 and world.treasury[wallet, asset] != 0.0:
+                change = world.treasury[wallet, asset] * world.legs[leg].move
+                attribute_treasury(world, wallet, _COLLATERAL, change)
+
+
+@jit
+def _revalue_spot(world: World, leg: int) -> None:
+    base = spot_base(world, leg)
+    if base != 0.0:
+        attribute(world, leg, _DELTA, base * world.legs[leg].move)
+
+
+@jit
+def _revalue_perp(world: World, leg: int, spot_price: float, price: float) -> None:
+    row = world.legs[leg]
+    spot_move = world.legs[leg - 1].move
+    if row.kind == INVERSE:
+        held = row.coin + unrealised(world, leg)
+        if held != 0.0:
+            attribute(world, leg, _COLLATERAL, held * spot_move)
+        if row.lots != 0:
+            change = spot_price * row.lots * row.quote_per_lot * (1.0 / row.value_price - 1.0 / price)
+            delta = row.lots * row.quote_per_lot / row.value_price * spot_move
+            attribute(world, leg, _DELTA, delta)
+            attribute(world, leg, _BASIS, change - delta)
+    elif row.lots != 0:
+        delta = row.lots * row.base_per_lot * spot_move
+        attribute(world, leg, _DELTA, delta)
+        attribute(world, leg, _BASIS, row.lots * row.units_per_lot * row.move - delta)
+
+
+@jit
+def asset_price(world: World, wallet: int, asset: int) -> float:
+    """Value of one unit of the asset in that wallet, account currency; NaN where nothing prices it."""
+    leg = world.price_leg[wallet, asset]
+    if leg == -1:
+        return 1.0
+    if leg == -2:
+        return math.nan
+    return float(world.legs[leg].value_price)
+
+
+@jit
+def wallet_equity(world: World, wallet: int) -> float:
+    """Balances less debt plus unrealised profit of one wallet, account currency."""
+    total = 0.0
+    for asset in range(world.balance.shape[1]):
+        if world.balance[wallet, asset] != 0.0:
+            total += world.balance[wallet, asset] * asset_price(world, wallet, asset)
+    legs = world.legs
+    for leg in range(legs.shape[0]):
+        if legs[leg].wallet == wallet:
+            liability = legs[leg].debt + legs[leg].owed
+            if liability != 0.0:
+                total -= liability * legs[leg].value_price
+            if legs[leg].lots != 0 and leg % 2 == 1:
+                total += unrealised(world, leg) * asset_price(world, wallet, legs[leg].settle_asset)
+    return total
+
+
+@jit
+def margin_equity(world: World, wallet: int, settle_asset: int) -> float:
+    """What backs the wallet's perps that settle in ``settle_asset``: its balance plus their unrealised profit, in value."""
+    total = world.balance[wallet, settle_asset]
+    legs = world.legs
+    for pair in range(world.pairs.shape[0]):
+        leg = 2 * pair + 1
+        if legs[leg].wallet == wallet and legs[leg].settle_asset == settle_asset:
+            total += unrealised(world, leg)
+    return float(total * asset_price(world, wallet, settle_asset))
+
+
+@jit
+def wallet_notional(world: World, wallet: int, settle_asset: int) -> float:
+    """Absolute perp notional of a wallet in contracts that settle in ``settle_asset``."""
+    total = 0.0
+    legs = world.legs
+    for pair in range(world.pairs.shape[0]):
+        leg = 2 * pair + 1
+        if legs[leg].wallet == wallet and legs[leg].settle_asset == settle_asset:
+            total += notional(world, leg)
+    return total
+
+
+@jit
+def free_margin(world: World, wallet: int, settle_asset: int) -> float:
+    """Margin equity that neither initial margin nor working orders hold, account currency; may be negative."""
+    used = wallet_notional(world, wallet, settle_asset) / world.rules[0].leverage
+    held = world.reserved[wallet, settle_asset] * asset_price(world, wallet, settle_asset)
+    return margin_equity(world, wallet, settle_asset) - used - held
+
+
+@jit
+def free_cash(world: World, wallet: int) -> float:
+    """Account currency that can be spent or sent from a wallet: balance less what orders and perps need."""
+    account = world.rules[0].account_asset
+    cash = world.balance[wallet, account] - world.reserved[wallet, account]
+    return min(cash, free_margin(world, wallet, account))
+
+
+@jit
+def pair_pnl(world: World, pair: int) -> float:
+    """Cumulative profit of a pair from the cash its legs moved and the value they hold; not from the attribution."""
+    spot, perp = world.legs[2 * pair], world.legs[2 * pair + 1]
+    total = spot.cash + perp.cash
+    base = spot_base(world, 2 * pair)
+    if base != 0.0:
+        total += base * spot.value_price
+    if perp.kind == INVERSE:
+        coin = perp.coin + unrealised(world, 2 * pair + 1)
+        if coin != 0.0:
+            total += coin * spot.value_price
+    else:
+        total += unrealised(world, 2 * pair + 1)
+    return float(total)

@@ -1,0 +1,220 @@
+"""What values the settings may have: a table of ranges by key, and the rules that tie several keys together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from crypto.errors import SettingsError
+from crypto.instruments import Kind, parse_key
+from crypto.settings import Settings
+
+TIMEFRAMES = ("1m", "5m", "15m", "1h", "4h")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A range: ``words`` complete the sentence "key = value must be ...", ``holds`` decides."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def between(low: float, high: float) -> Rule:
+    """Both ends allowed."""
+    return Rule(f"from {low:g} to {high:g}", lambda value: low <= value <= high)
+
+
+def above(low: float, high: float) -> Rule:
+    """Greater than ``low``, at most ``high``."""
+    return Rule(f"above {low:g} and at most {high:g}", lambda value: low < value <= high)
+
+
+def matching(pattern: str, words: str) -> Rule:
+    """Text that the regular expression matches from end to end."""
+    return Rule(words, lambda value: re.fullmatch(pattern, value) is not None)
+
+
+def parse_time_ms(text: str) -> int:
+    """Milliseconds since 1970 UTC of an ISO date or date-time; raises ``ValueError`` when it is neither, or not UTC."""
+    moment = datetime.fromisoformat(text)
+    if moment.utcoffset() not in (None, timedelta(0)):
+        raise ValueError(f"{text!r} is not in UTC")
+    since_epoch = moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return since_epoch // timedelta(milliseconds=1)
+
+
+def _is_time(text: str) -> bool:
+    if not text:
+        return True
+    try:
+        parse_time_ms(text)
+    except ValueError:
+        return False
+    return True
+
+
+YEAR_HOURS = 366 * 24
+DAY_MS = 86_400_000
+DECADE_HOURS = 10 * YEAR_HOURS
+
+NOT_NEGATIVE = Rule("zero or more", lambda value: value >= 0)
+POSITIVE = Rule("more than zero", lambda value: value > 0)
+SHARE = above(0, 1)
+TIME = Rule("an ISO date or date-time in UTC such as 2024-11-01 or 2024-11-01T08:00, or empty", _is_time)
+ASSET = matching(r"[A-Z0-9]{1,20}", "an asset in capitals such as USDT")
+DECIMAL_POSITIVE = Rule("more than zero", lambda value: value > Decimal(0))
+DECIMAL_NOT_NEGATIVE = Rule("zero or more", lambda value: value >= Decimal(0))
+
+# By dotted key; "*" stands for a free part, such as the place of a pair or the name of a wallet.
+RANGES: Mapping[str, Rule] = {
+    "run.name": matching(r"[A-Za-z0-9][A-Za-z0-9 _+.-]{0,99}", "a plain file name: letters, digits, blanks and _+.-"),
+    "run.start": TIME,
+    "run.end": TIME,
+    "run.timeframe": Rule(f"one of {', '.join(TIMEFRAMES)}", lambda value: value in TIMEFRAMES),
+    "run.seed": between(0, 2**32 - 1),
+    "run.account_currency": ASSET,
+    "data.settlement_tolerance_ms": between(0, 1_800_000),
+    "data.stale_after_bars": between(1, 1_000_000),
+    "wallets.*.*": NOT_NEGATIVE,
+    "pairs.*.weight": NOT_NEGATIVE,
+    "fees.tier.*": Rule("the name of a fee tier", bool),
+    "fees.override.*.*": between(-0.05, 0.05),
+    "slippage.spot_half_spread_bps": between(0, 5_000),
+    "slippage.perp_half_spread_bps": between(0, 5_000),
+    "slippage.impact_bps": between(0, 5_000),
+    "slippage.max_participation": SHARE,
+    "funding.max_age_hours": above(0, YEAR_HOURS),
+    "borrow.hourly_rate.*.*": between(0, 0.01),
+    "borrow.max_age_hours": above(0, YEAR_HOURS),
+    "signal.holding_hours": above(0, DECADE_HOURS),
+    "signal.entry_edge_bps": between(-10_000, 10_000),
+    "signal.forecast_half_life_hours": above(0, DECADE_HOURS),
+    "signal.basis_half_life_hours": above(0, DECADE_HOURS),
+    "signal.basis_reversion": between(0, 1),
+    "signal.warmup_hours": between(0, DECADE_HOURS),
+    "signal.min_holding_hours": between(0, DECADE_HOURS),
+    "signal.cooldown_hours": between(0, DECADE_HOURS),
+    "signal.flip_annual": between(-100, 100),
+    "signal.basis_blowout_bps": above(0, 100_000),
+    "signal.pair_drawdown": SHARE,
+    "portfolio.deploy": SHARE,
+    "portfolio.collateral_ratio": above(0, 100),
+    "portfolio.min_collateral_ratio": above(0, 100),
+    "portfolio.max_collateral_ratio": above(0, 100),
+    "portfolio.perp_leverage": above(0, 200),
+    "portfolio.min_pair_notional": NOT_NEGATIVE,
+    "portfolio.resize_band": between(0, 100),
+    "risk.max_pair_fraction": SHARE,
+    "risk.max_venue_fraction": SHARE,
+    "risk.max_gross_leverage": above(0, 200),
+    "risk.max_drawdown": SHARE,
+    "risk.max_delta_fraction": SHARE,
+    "execution.latency_ms": between(0, DAY_MS),
+    "execution.leg_timeout_bars": between(1, 1_000_000),
+    "execution.max_orders_per_hour": between(1, 1_000_000),
+    "transfers.delay_ms": between(0, 30 * DAY_MS),
+    "transfers.cross_venue_delay_ms": between(0, 30 * DAY_MS),
+    "transfers.cross_venue_fee": NOT_NEGATIVE,
+    "output.directory": Rule("the name of a folder", bool),
+    "instruments.*.tick": DECIMAL_POSITIVE,
+    "instruments.*.lot": DECIMAL_POSITIVE,
+    "instruments.*.min_quantity": DECIMAL_NOT_NEGATIVE,
+    "instruments.*.min_notional": DECIMAL_NOT_NEGATIVE,
+    "instruments.*.multiplier": DECIMAL_POSITIVE,
+}
+
+# Names inside free tables, by the dotted key of the table.
+FREE_NAMES: Mapping[str, Rule] = {
+    "wallets": matching(r"[a-z0-9_-]+:[a-z0-9_-]+", "venue:name in small letters such as binance:spot"),
+    "wallets.*": ASSET,
+    "fees.override.*": Rule("maker or taker", lambda name: name in ("maker", "taker")),
+    "borrow.hourly_rate.*": ASSET,
+}
+
+
+def check_together(settings: Settings, failed: Collection[str]) -> Iterator[str]:
+    """Problems that concern several keys at once.
+
+    ``failed``: patterns of keys whose own value was refused; checks that need one of them are left out.
+    """
+    for keys, check in CHECKS:
+        if not any(pattern.startswith(key) for pattern in failed for key in keys):
+            yield from check(settings)
+
+
+def _check_period(settings: Settings) -> Iterator[str]:
+    start, end = settings.run.start, settings.run.end
+    if start and end and parse_time_ms(start) >= parse_time_ms(end):
+        yield f"run.start = {start!r} must be before run.end = {end!r} (the end is exclusive)"
+
+
+def _check_capital(settings: Settings) -> Iterator[str]:
+    if not any(amount > 0 for assets in settings.wallets.values() for amount in assets.values()):
+        yield 'wallets holds no capital: name at least one amount, such as [wallets."binance:spot"] with USDT = 70000'
+
+
+def _check_pairs(settings: Settings) -> Iterator[str]:
+    pairs = settings.pairs
+    if not pairs:
+        yield "pairs is empty: name at least one [[pairs]] with spot and perp"
+        return
+    if sum(pair.weight for pair in pairs) <= 0:
+        yield "pairs.*.weight: the weights must sum to more than zero"
+    seen: dict[tuple[str, str], int] = {}
+    for place, pair in enumerate(pairs):
+        yield from _check_instrument(f"pairs.{place}.spot", pair.spot, is_spot=True)
+        yield from _check_instrument(f"pairs.{place}.perp", pair.perp, is_spot=False)
+        first = seen.setdefault((pair.spot, pair.perp), place)
+        if first != place:
+            yield f"pairs.{place} repeats pairs.{first} ({pair.spot} / {pair.perp})"
+
+
+def _check_instrument(path: str, key: str, *, is_spot: bool | None = None) -> Iterator[str]:
+    if not key:
+        yield f"{path} is missing: name an instrument, venue:kind:SYMBOL"
+        return
+    try:
+        kind = parse_key(key)[1]
+    except SettingsError as error:
+        yield f"{path} = {key!r}: {error.message} ({error.remedy})"
+        return
+    if is_spot is not None and (kind is Kind.SPOT) is not is_spot:
+        wanted = (
+            "a spot instrument, venue:spot:SYMBOL"
+            if is_spot
+            else "a perpetual, venue:linear:SYMBOL or venue:inverse:SYMBOL"
+        )
+        yield f"{path} = {key!r} must be {wanted}"
+
+
+def _check_collateral(settings: Settings) -> Iterator[str]:
+    portfolio = settings.portfolio
+    low, target, high = portfolio.min_collateral_ratio, portfolio.collateral_ratio, portfolio.max_collateral_ratio
+    if not low <= target <= high:
+        yield (
+            f"portfolio.collateral_ratio = {target:g} must lie between min_collateral_ratio = {low:g} "
+            f"and max_collateral_ratio = {high:g}"
+        )
+
+
+def _check_instrument_tables(settings: Settings) -> Iterator[str]:
+    for table, names in (("fees.override", settings.fees.override), ("instruments", settings.instruments)):
+        for name in names:
+            yield from _check_instrument(f'{table}."{name}"', name)
+
+
+CHECKS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]], ...] = (
+    (("run.start", "run.end"), _check_period),
+    (("wallets",), _check_capital),
+    (("pairs",), _check_pairs),
+    (
+        ("portfolio.collateral_ratio", "portfolio.min_collateral_ratio", "portfolio.max_collateral_ratio"),
+        _check_collateral,
+    ),
+    (("fees.override", "instruments"), _check_instrument_tables),
+)
