@@ -47,7 +47,7 @@ def data_list(lake: LakeOption = DEFAULT_LAKE, symbol: Symbols = None, json: Jso
     held = Lake(lake)
     infos = [held.info(key) for key in choose(held.list(), symbol or ())]
     payload = {"lake": str(lake), "series": [_plain_info(info) for info in infos]}
-    emit(payload, json, lambda: out.print(_list_table(infos, lake)))
+    emit(payload, json, lambda: out.print(_list_view(infos, lake)))
 
 
 def data_check(
@@ -88,24 +88,28 @@ def _plain_info(info: SeriesInfo) -> dict[str, Any]:
     }
 
 
-def _list_table(infos: Sequence[SeriesInfo], lake: Path) -> Table:
+def _list_view(infos: Sequence[SeriesInfo], lake: Path) -> Group:
     table = _new_table(f"{len(infos)} series in {lake}", ("instrument", "series", "rows", "from", "to", "source"))
+    sources = list(dict.fromkeys(_source(info) for info in infos))
     before = ""
     for info in infos:
         instrument = info.key.instrument if info.key.instrument != before else ""
         before = info.key.instrument
-        source = f"SYNTHETIC, {info.provenance.source}" if info.provenance.synthetic else info.provenance.source
         span = (iso(info.first_ms)[:10], iso(info.last_ms)[:10])
-        table.add_row(instrument, info.key.file_name, f"{info.rows:,}", *span, source)
-    return table
+        number = str(sources.index(_source(info)) + 1)
+        table.add_row(instrument, info.key.file_name, f"{info.rows:,}", *span, number)
+    return Group(table, *(Text(f"source {number}: {source}") for number, source in enumerate(sources, start=1)))
+
+
+def _source(info: SeriesInfo) -> str:
+    return f"SYNTHETIC, {info.provenance.source}" if info.provenance.synthetic else info.provenance.source
 
 
 def _new_table(title: str, headings: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
-        is_number = heading in {"rows", "settlements", "missing"}
-        may_fold = heading in {"source", "what"}
-        table.add_column(heading, justify="right" if is_number else "left", no_wrap=not may_fold, overflow="fold")
+        is_number = heading in {"rows", "settlements", "missing", "source"}
+        table.add_column(heading, justify="right" if is_number else "left", no_wrap=True)
     return table
 
 
@@ -142,25 +146,24 @@ def _plain_calendar(calendar: ContractCalendar) -> dict[str, Any]:
 def _check_view(report: Report, lake: Path) -> Group:
     counts = ", ".join(f"{report.count(severity)} {severity.value}s" for severity in Severity)
     parts: list[Table | Text] = [Text(f"{len(report.series)} series in {lake}: {counts}", style="bold")]
-    if report.findings:
-        parts += [Text(), _findings_table(report.findings)]
+    for instrument in sorted({finding.key.instrument for finding in report.findings}):
+        parts += [Text(), _findings_of(instrument, report.findings)]
     if report.calendars:
         parts += [Text(), _calendar_table(report.calendars)]
     return Group(*parts)
 
 
-def _findings_table(findings: Sequence[Finding]) -> Table:
-    """One block per instrument, worst first within it."""
+def _findings_of(instrument: str, findings: Sequence[Finding]) -> Table:
+    """Findings about one instrument, worst first."""
     table = Table.grid(padding=(0, 2))
+    table.title, table.title_justify, table.title_style = instrument, "left", "bold"
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for instrument in sorted({finding.key.instrument for finding in findings}):
-        table.add_row(Text(instrument, style="bold"))
-        for finding in findings:
-            if finding.key.instrument == instrument:
-                severity = Text(f"  {finding.severity.value}", style=_COLOURS[finding.severity])
-                table.add_row(severity, finding.key.file_name, _words(finding))
+    for finding in findings:
+        if finding.key.instrument == instrument:
+            severity = Text(f"  {finding.severity.value}", style=_COLOURS[finding.severity])
+            table.add_row(severity, finding.key.file_name, _words(finding))
     return table
 
 

@@ -87,7 +87,8 @@ def _show(written: WrittenSample) -> None:
     lines = (
         f"SYNTHETIC market with seed {written.scenario.seed}: no real prices.",
         f"from {iso(written.start_ms)} to {iso(written.end_ms)}",
-        f"crash at {iso(written.crash_ms)}, no spot from {iso(written.outage_start_ms)} to {iso(written.outage_end_ms)}",
+        f"crash at {iso(written.crash_ms)}",
+        f"no spot from {iso(written.outage_start_ms)} to {iso(written.outage_end_ms)}",
         f"written to {written.root}",
     )
     for line in lines:

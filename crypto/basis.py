@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.units import annualised
 
 NEVER = -1.0
 
 
-@jit
+@kernel
 def basis(spot_price: float, perp_price_per_base: float) -> float:
     """Perp over spot as a fraction, positive when the perp is dearer. Both prices per base unit and positive."""
     return perp_price_per_base / spot_price - 1
 
 
-@jit
+@kernel
 def annual_carry(funding_rate: float, interval_hours: float) -> float:
     """Annual rate that a short perp earns when ``funding_rate`` per ``interval_hours`` goes on; not compounded."""
     return annualised(funding_rate, interval_hours)
 
 
-@jit
+@kernel
 def expected_carry(
     direction: int,
     funding_per_hour: float,
@@ -41,7 +41,7 @@ def expected_carry(
     return -gain - borrow_per_hour * holding_hours
 
 
-@jit
+@kernel
 def break_even_hours(cost: float, carry_per_hour: float) -> float:
     """Hours of ``carry_per_hour`` that pay ``cost`` (both fractions of notional).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.errors import SettingsError
 from crypto.units import HOUR_MS
 
@@ -28,13 +28,13 @@ class BorrowRule:
             )
 
 
-@jit
+@kernel
 def interest(amount: float, hourly_rate: float) -> float:
     """Interest of one hour on ``amount`` owed (>= 0), in the borrowed asset; positive is what we owe."""
     return amount * hourly_rate
 
 
-@jit
+@kernel
 def marks_between(from_ms: int, to_ms: int, offset_ms: int) -> int:
     """Number of instants h x 3,600,000 + ``offset_ms`` (h whole) in the half-open span (``from_ms``, ``to_ms``]."""
     if to_ms <= from_ms:
@@ -42,7 +42,7 @@ def marks_between(from_ms: int, to_ms: int, offset_ms: int) -> int:
     return (to_ms - offset_ms) // HOUR_MS - (from_ms - offset_ms) // HOUR_MS
 
 
-@jit
+@kernel
 def charged_hours(borrow_ms: int, until_ms: int, charge_at_borrow: bool, offset_ms: int) -> int:
     """Hours charged by ``until_ms`` on a loan taken at ``borrow_ms``: the one at borrow, if any, and each mark after.
 

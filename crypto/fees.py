@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.errors import SettingsError
 from crypto.instruments import Kind
 
@@ -41,19 +41,19 @@ class FeeSchedule:
         return self.tiers[tier]
 
 
-@jit
+@kernel
 def fee(notional: float, rate: float) -> float:
     """Fee on ``notional`` (>= 0) in the unit of the notional; positive is what we pay, negative a rebate."""
     return notional * rate
 
 
-@jit
+@kernel
 def base_after_fee(quantity_base: float, rate: float) -> float:
     """Base units that a spot buy of ``quantity_base`` leaves when its fee is taken in base."""
     return quantity_base * (1 - rate)
 
 
-@jit
+@kernel
 def round_trip_cost(spot_fee: float, perp_fee: float, spot_slippage: float, perp_slippage: float) -> float:
     """Cost of entering and leaving both legs, as a fraction of one leg's notional; inputs are fractions per fill."""
     return 2 * (spot_fee + perp_fee + spot_slippage + perp_slippage)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.errors import DataError, SettingsError
 from crypto.market import Floats, Integers
 from crypto.settings import GracePolicy
@@ -24,7 +24,7 @@ _GRACE_CODES = {
 _HALF_HOUR_MS = HOUR_MS // 2
 
 
-@jit
+@kernel
 def payment(quantity_base: float, mark_price: float, funding_rate: float) -> float:
     """Funding of a linear perp in quote units, positive when we receive.
 
@@ -34,7 +34,7 @@ def payment(quantity_base: float, mark_price: float, funding_rate: float) -> flo
     return -quantity_base * mark_price * funding_rate
 
 
-@jit
+@kernel
 def payment_inverse(value_quote: float, mark_price: float, funding_rate: float) -> float:
     """Funding of an inverse perp in base units (coin), positive when we receive.
 
@@ -43,7 +43,7 @@ def payment_inverse(value_quote: float, mark_price: float, funding_rate: float) 
     return -(value_quote / mark_price) * funding_rate
 
 
-@jit
+@kernel
 def grace_correction(
     quantity_before: float, quantity_after: float, mark_price: float, funding_rate: float, policy: int
 ) -> float:

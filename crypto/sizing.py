@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 
 OK = 0
 BELOW_MIN_QUANTITY = 1
@@ -25,17 +25,17 @@ class OrderCost(NamedTuple):
     total: float
 
 
-@jit
+@kernel
 def _floor(count: float) -> int:
     return math.floor(count + LOT_TOLERANCE + _REPRESENTATION_ERROR * count)
 
 
-@jit
+@kernel
 def _ceil(count: float) -> int:
     return math.ceil(count - LOT_TOLERANCE - _REPRESENTATION_ERROR * count)
 
 
-@jit
+@kernel
 def hedged_lots(
     target_base: float,
     perp_base_per_lot: float,
@@ -56,7 +56,7 @@ def hedged_lots(
     return spot_lots, perp_lots
 
 
-@jit
+@kernel
 def joint_minimum(
     spot_lots: int,
     perp_lots: int,
@@ -79,7 +79,7 @@ def joint_minimum(
     return OK
 
 
-@jit
+@kernel
 def order_cost_linear(quantity: float, price: float, leverage: float, taker: float, side: int) -> OrderCost:
     """Cost of an order of ``quantity`` base units (> 0) on a linear perp, in quote units.
 
@@ -93,7 +93,7 @@ def order_cost_linear(quantity: float, price: float, leverage: float, taker: flo
     return OrderCost(initial_margin, open_fee, close_fee, initial_margin + open_fee + close_fee)
 
 
-@jit
+@kernel
 def order_cost_inverse(value_quote: float, price: float, leverage: float, taker: float, side: int) -> OrderCost:
     """Cost of an order of ``value_quote`` (> 0, contracts x contract value) on an inverse perp, in base units.
 
@@ -106,7 +106,7 @@ def order_cost_inverse(value_quote: float, price: float, leverage: float, taker:
     return OrderCost(initial_margin, open_fee, close_fee, initial_margin + open_fee + close_fee)
 
 
-@jit
+@kernel
 def minimum_capital(min_cost: float, share_one: float, share_two: float) -> float:
     """Capital at which ``share_one`` x ``share_two`` of it still reaches the venue's smallest order ``min_cost``."""
     return min_cost / (share_one * share_two)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.errors import UsageError
 
 MINUTE_MS = 60_000
@@ -33,7 +33,7 @@ _TIMEFRAMES = {
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@jit
+@kernel
 def annualised(rate: float, interval_hours: float) -> float:
     """Simple annual rate of ``rate`` per ``interval_hours`` (> 0): rate x 8760 / interval, not compounded."""
     return rate * HOURS_PER_YEAR / interval_hours

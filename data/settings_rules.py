@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from crypto.errors import SettingsError
+from crypto.errors import SettingsError, UsageError
 from crypto.instruments import Kind, parse_key
 from crypto.settings import Settings
+from crypto.units import DAY_MS, parse_iso
 
 TIMEFRAMES = ("1m", "5m", "15m", "1h", "4h")
 
@@ -39,33 +39,23 @@ def matching(pattern: str, words: str) -> Rule:
     return Rule(words, lambda value: re.fullmatch(pattern, value) is not None)
 
 
-def parse_time_ms(text: str) -> int:
-    """Milliseconds since 1970 UTC of an ISO date or date-time; raises ``ValueError`` when it is neither, or not UTC."""
-    moment = datetime.fromisoformat(text)
-    if moment.utcoffset() not in (None, timedelta(0)):
-        raise ValueError(f"{text!r} is not in UTC")
-    since_epoch = moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return since_epoch // timedelta(milliseconds=1)
-
-
 def _is_time(text: str) -> bool:
     if not text:
         return True
     try:
-        parse_time_ms(text)
-    except ValueError:
+        parse_iso(text)
+    except UsageError:
         return False
     return True
 
 
 YEAR_HOURS = 366 * 24
-DAY_MS = 86_400_000
 DECADE_HOURS = 10 * YEAR_HOURS
 
 NOT_NEGATIVE = Rule("zero or more", lambda value: value >= 0)
 POSITIVE = Rule("more than zero", lambda value: value > 0)
 SHARE = above(0, 1)
-TIME = Rule("an ISO date or date-time in UTC such as 2024-11-01 or 2024-11-01T08:00, or empty", _is_time)
+TIME = Rule("an ISO date or date-time such as 2024-11-01 or 2024-11-01T08:00Z, or empty", _is_time)
 ASSET = matching(r"[A-Z0-9]{1,20}", "an asset in capitals such as USDT")
 DECIMAL_POSITIVE = Rule("more than zero", lambda value: value > Decimal(0))
 DECIMAL_NOT_NEGATIVE = Rule("zero or more", lambda value: value >= Decimal(0))
@@ -149,7 +139,7 @@ def check_together(settings: Settings, failed: Collection[str]) -> Iterator[str]
 
 def _check_period(settings: Settings) -> Iterator[str]:
     start, end = settings.run.start, settings.run.end
-    if start and end and parse_time_ms(start) >= parse_time_ms(end):
+    if start and end and parse_iso(start) >= parse_iso(end):
         yield f"run.start = {start!r} must be before run.end = {end!r} (the end is exclusive)"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -74,8 +75,8 @@ def backtrader(python: str, files: Sequence[Path], decimals: Sequence[int], *, c
 
 
 def _children_seconds() -> float:
-    times = os.times()
-    return times.children_user + times.children_system
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _last_line(text: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.pipeline.orders import Intent, OrderKind
 from crypto.pipeline.portfolio import Action, Target
 
@@ -36,15 +36,15 @@ class Request(NamedTuple):
     reduce_only: bool
 
 
-@jit
+@kernel
 def _no_request() -> Request:
     return Request(-1, 0, _MARKET, _OPEN, False)
 
 
-@jit
-def start(pairs: Any, pair: int, target: Target, perp_step_lots: int, rules_table: Any) -> None:
+@kernel
+def start(pairs: Any, pair: int, target: Target, perp_step_lots: int, rules: Any) -> None:
     """Begin the work of an approved target; ``next_request`` gives its orders."""
-    row, rules = pairs[pair], rules_table[0]
+    row = pairs[pair]
     first = PERP_SIDE if rules.first_leg == FIRST_PERP else SPOT_SIDE
     if rules.first_leg == FIRST_THIN and row.perp_turnover < row.spot_turnover:
         first = PERP_SIDE
@@ -67,7 +67,7 @@ def start(pairs: Any, pair: int, target: Target, perp_step_lots: int, rules_tabl
     row.second_failed = 0
 
 
-@jit
+@kernel
 def second_due(row: Any) -> int:
     """Lots of the second leg that match what the first has filled, in whole steps."""
     if row.first_done == row.first_lots:
@@ -77,8 +77,8 @@ def second_due(row: Any) -> int:
     return whole if row.second_lots > 0 else -whole
 
 
-@jit
-def next_request(pairs: Any, pair: int, rules_table: Any) -> Request:
+@kernel
+def next_request(pairs: Any, pair: int, rules: Any) -> Request:
     """The order that the work needs now, counted as sent; ends the work when nothing is left to do."""
     row = pairs[pair]
     if row.phase == IDLE:
@@ -86,7 +86,7 @@ def next_request(pairs: Any, pair: int, rules_table: Any) -> Request:
     if row.phase == UNWINDING:
         return _next_unwind(row)
     if row.first_sent == 0:
-        return _first_request(row, rules_table[0])
+        return _first_request(row, rules)
     if row.second_working == 1:
         return _no_request()
     if row.second_failed == 1:
@@ -103,7 +103,7 @@ def next_request(pairs: Any, pair: int, rules_table: Any) -> Request:
     return _no_request()
 
 
-@jit
+@kernel
 def _first_request(row: Any, rules: Any) -> Request:
     row.first_sent = 1
     row.first_working = 1
@@ -115,7 +115,7 @@ def _first_request(row: Any, rules: Any) -> Request:
     return Request(row.first_leg, row.first_lots, _MARKET, _REDUCE, True)
 
 
-@jit
+@kernel
 def _begin_unwind(row: Any) -> Request:
     """Take back what the first leg filled beyond what the second hedges."""
     excess = row.first_done - _first_covered_by_second(row)
@@ -129,7 +129,7 @@ def _begin_unwind(row: Any) -> Request:
     return _next_unwind(row)
 
 
-@jit
+@kernel
 def _next_unwind(row: Any) -> Request:
     left = row.first_lots - row.first_done
     if row.first_working == 1:
@@ -141,7 +141,7 @@ def _next_unwind(row: Any) -> Request:
     return Request(row.first_leg, left, _MARKET, _UNWIND, True)
 
 
-@jit
+@kernel
 def filled(pairs: Any, pair: int, side: int, lots: int) -> None:
     """Record a fill of ``lots`` (signed) on one leg."""
     row = pairs[pair]
@@ -151,7 +151,7 @@ def filled(pairs: Any, pair: int, side: int, lots: int) -> None:
         row.second_done += lots
 
 
-@jit
+@kernel
 def ended(pairs: Any, pair: int, side: int, failed: bool) -> None:
     """Record that a leg's order is done; ``failed``: cancelled or rejected. A failed hedge of an entry leads to the unwind."""
     row = pairs[pair]
@@ -163,7 +163,7 @@ def ended(pairs: Any, pair: int, side: int, failed: bool) -> None:
             row.second_failed = 1
 
 
-@jit
+@kernel
 def postpone(pairs: Any, pair: int, side: int) -> None:
     """Take back a request that could not be sent now; ``next_request`` will ask for it again."""
     row = pairs[pair]
@@ -175,7 +175,7 @@ def postpone(pairs: Any, pair: int, side: int) -> None:
         row.second_working = 0
 
 
-@jit
+@kernel
 def _first_covered_by_second(row: Any) -> int:
     """Lots of the first leg that the filled part of the second hedges, rounded so that no perp stays without spot."""
     if row.second_lots == 0 or row.second_done == 0:

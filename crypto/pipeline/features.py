@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from crypto import basis
-from crypto.compiled import jit
-from crypto.market import Floats, Integers
+from crypto.compiled import kernel
 
 
 class Features(NamedTuple):
@@ -29,7 +30,26 @@ class Features(NamedTuple):
     warm: bool
 
 
-@jit
+FEATURES = np.dtype(
+    [
+        ("time_ms", "i8"),
+        ("spot_price", "f8"),
+        ("perp_price", "f8"),
+        ("basis", "f8"),
+        ("basis_mean", "f8"),
+        ("funding_per_hour", "f8"),
+        ("carry_annual", "f8"),
+        ("variance_hourly", "f8"),
+        ("borrow_per_hour", "f8"),
+        ("spot_fresh", "?"),
+        ("perp_fresh", "?"),
+        ("warm", "?"),
+    ],
+    align=True,
+)
+
+
+@kernel
 def observe_settlement(row: Any, funding_rate: float, interval_hours: float, alpha: float) -> None:
     """Fold one settled rate into the forecast; ``alpha`` is its weight, which depends on the interval it covers."""
     per_hour = funding_rate / interval_hours
@@ -40,7 +60,7 @@ def observe_settlement(row: Any, funding_rate: float, interval_hours: float, alp
     row.funding_seen += 1
 
 
-@jit
+@kernel
 def observe_bar(row: Any, quote: Any, rules: Any) -> None:
     """Fold the bar that just closed into the averages of the pair."""
     row.bars_seen += 1
@@ -62,25 +82,17 @@ def observe_bar(row: Any, quote: Any, rules: Any) -> None:
             row.basis_mean += rules.basis_alpha * (now - row.basis_mean)
 
 
-@jit
-def update(
-    pairs: Any,
-    quotes: Any,
-    rules_table: Any,
-    legs: Any,
-    settle_ms: Integers,
-    settle_rate: Floats,
-    settle_hours: Floats,
-    settle_alpha: Floats,
-    pair: int,
-) -> Features:
-    """Bring the pair's features to the instant of its quote: settlements up to now, then the bar that closed now."""
-    row, quote, rules = pairs[pair], quotes[pair], rules_table[0]
-    end = legs[2 * pair + 1].settle_end
-    while row.feature_settle < end and settle_ms[row.feature_settle] <= quote.time_ms:
-        index = row.feature_settle
-        if settle_rate[index] == settle_rate[index]:
-            observe_settlement(row, settle_rate[index], settle_hours[index], settle_alpha[index])
+@kernel
+def update(pairs: Any, quotes: Any, rules: Any, settlements: Any, settle_end: int, pair: int) -> Features:
+    """Bring the pair's features to the instant of its quote: settlements up to now, then the bar that closed now.
+
+    ``settlements`` has the columns time_ms, rate, hours and alpha; the pair's rows end at ``settle_end``.
+    """
+    row, quote = pairs[pair], quotes[pair]
+    while row.feature_settle < settle_end and settlements[row.feature_settle].time_ms <= quote.time_ms:
+        settled = settlements[row.feature_settle]
+        if settled.rate == settled.rate:
+            observe_settlement(row, settled.rate, settled.hours, settled.alpha)
         row.feature_settle += 1
     observe_bar(row, quote, rules)
     known = quote.spot > 0.0 and quote.perp > 0.0
@@ -99,3 +111,21 @@ def update(
         row.perp_age < rules.stale_after_bars,
         row.bars_seen >= rules.warmup_bars and row.funding_seen > 0 and known,
     )
+
+
+@kernel
+def store(table: Any, pair: int, seen: Features) -> None:
+    """Keep the features in a row of ``FEATURES`` for code outside the compiled loop."""
+    row = table[pair]
+    row.time_ms = seen.time_ms
+    row.spot_price = seen.spot_price
+    row.perp_price = seen.perp_price
+    row.basis = seen.basis
+    row.basis_mean = seen.basis_mean
+    row.funding_per_hour = seen.funding_per_hour
+    row.carry_annual = seen.carry_annual
+    row.variance_hourly = seen.variance_hourly
+    row.borrow_per_hour = seen.borrow_per_hour
+    row.spot_fresh = seen.spot_fresh
+    row.perp_fresh = seen.perp_fresh
+    row.warm = seen.warm

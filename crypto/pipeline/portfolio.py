@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from crypto import sizing
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.pipeline.features import Features
 from crypto.pipeline.reasons import Reason
 from crypto.pipeline.signal import Position, Signal
@@ -97,18 +97,18 @@ class Target(NamedTuple):
     reason: int
 
 
-@jit
+@kernel
 def _nothing(action: int, reason: int) -> Target:
     return Target(action, 0, 0, 0, 0.0, reason)
 
 
-@jit
+@kernel
 def wanted_notional(equity: float, weight: float, rules: Any) -> float:
     """Notional at which the pair uses its share of the deployed capital, spot leg and collateral together."""
     return float(equity * rules.deploy * weight / (1.0 + rules.collateral_ratio))
 
 
-@jit
+@kernel
 def _limited(wanted: float, account: Account, rules: Any) -> float:
     """``wanted`` more notional, cut to what the pair, venue and gross limits leave."""
     room = min(
@@ -119,18 +119,17 @@ def _limited(wanted: float, account: Account, rules: Any) -> float:
     return max(0.0, min(wanted, room))
 
 
-@jit
+@kernel
 def perp_base_per_lot(filters: Filters, perp_price: float) -> float:
     """Base units that one perp lot hedges when it is opened at ``perp_price``."""
     return filters.perp_quote_per_lot / perp_price if filters.inverse else filters.perp_base_per_lot
 
 
-@jit
+@kernel
 def allocate(
-    signal: Signal, features: Features, held: Position, account: Account, filters: Filters, rules_table: Any
+    signal: Signal, features: Features, held: Position, account: Account, filters: Filters, rules: Any
 ) -> Target:
     """The pair's target at this instant."""
-    rules = rules_table[0]
     if held.direction == 0:
         if signal.direction == 0 or account.killed:
             return _nothing(_KEEP, _KILLED if account.killed else signal.reason)
@@ -150,7 +149,7 @@ def allocate(
     return _nothing(_KEEP, signal.reason)
 
 
-@jit
+@kernel
 def _cash_per_notional(direction: int, filters: Filters, rules: Any) -> tuple[float, float]:
     """Cash that one unit of notional takes in the spot and in the perp wallet."""
     perp = rules.collateral_ratio + filters.perp_fee
@@ -159,7 +158,7 @@ def _cash_per_notional(direction: int, filters: Filters, rules: Any) -> tuple[fl
     return rules.collateral_ratio + filters.spot_fee, perp
 
 
-@jit
+@kernel
 def _funding_transfer(wanted: float, spot_need: float, perp_need: float, account: Account) -> float:
     """Cash to move (positive: to the perp wallet) so that ``wanted`` notional fits both wallets better; 0 when it does."""
     spot_short = wanted * spot_need - account.spot_cash
@@ -172,7 +171,7 @@ def _funding_transfer(wanted: float, spot_need: float, perp_need: float, account
     return amount if abs(amount) > SMALLEST_TRANSFER * wanted else 0.0
 
 
-@jit
+@kernel
 def _grow(
     direction: int, reason: int, features: Features, account: Account, filters: Filters, rules: Any
 ) -> Target:
@@ -213,7 +212,7 @@ def _grow(
     return Target(_OPEN, direction, direction * spot_lots, -direction * perp_lots, 0.0, reason)
 
 
-@jit
+@kernel
 def _spot_change(direction: int, target_base: float, account: Account, filters: Filters) -> int:
     """Spot lots (signed) that bring the spot leg down to ``target_base`` hedged units, never below it."""
     if direction > 0:
@@ -230,7 +229,7 @@ def _spot_change(direction: int, target_base: float, account: Account, filters: 
     return int(math.floor(surplus / received + sizing.LOT_TOLERANCE))
 
 
-@jit
+@kernel
 def _shrink(
     direction: int, keep: float, reason: int, features: Features, account: Account, filters: Filters
 ) -> Target:
@@ -254,7 +253,7 @@ def _shrink(
     return Target(_CLOSE if perp_left == 0 else _REDUCE, direction, spot_lots, perp_lots, 0.0, reason)
 
 
-@jit
+@kernel
 def _restore_collateral(
     direction: int, features: Features, account: Account, filters: Filters, rules: Any
 ) -> Target:
@@ -273,7 +272,7 @@ def _restore_collateral(
     return _shrink(direction, max(0.0, 1.0 - cut), _LOW, features, account, filters)
 
 
-@jit
+@kernel
 def _rehedge(features: Features, account: Account, filters: Filters) -> Target:
     """Trade the spot leg by the net delta of the pair."""
     drift = account.spot_base + account.perp_base

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.pipeline.features import Features
 from crypto.pipeline.portfolio import Account, Action, Filters, Target, perp_base_per_lot
 from crypto.pipeline.reasons import Reason
@@ -36,16 +36,15 @@ class Refused(NamedTuple):
     reason: int
 
 
-@jit
+@kernel
 def drawdown_breached(equity: float, peak_equity: float, max_drawdown: float) -> bool:
     """Whether equity fell from its peak by more than ``max_drawdown`` (fraction of the peak)."""
     return peak_equity - equity > max_drawdown * peak_equity
 
 
-@jit
-def review(target: Target, features: Features, account: Account, filters: Filters, rules_table: Any) -> Verdict:
+@kernel
+def review(target: Target, features: Features, account: Account, filters: Filters, rules: Any) -> Verdict:
     """Check a target against staleness, the kill switch and the limits; orders that reduce risk always pass."""
-    rules = rules_table[0]
     if target.action in (_KEEP, _REFUSED):
         return Verdict(False, target.reason)
     if target.action != _OPEN:

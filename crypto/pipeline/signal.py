@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from crypto import basis
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.pipeline.features import Features
 from crypto.pipeline.reasons import Reason
 
@@ -28,6 +30,20 @@ class Position(NamedTuple):
     borrow_allowed: bool
 
 
+POSITION = np.dtype(
+    [
+        ("direction", "i8"),
+        ("held_ms", "i8"),
+        ("entry_basis", "f8"),
+        ("drawdown", "f8"),
+        ("cooling_down", "?"),
+        ("round_trip_cost", "f8"),
+        ("borrow_allowed", "?"),
+    ],
+    align=True,
+)
+
+
 class Signal(NamedTuple):
     """Wanted direction of a pair and why. ``expected_net``: carry over the holding period less entry and exit cost."""
 
@@ -38,7 +54,7 @@ class Signal(NamedTuple):
     reason: int
 
 
-@jit
+@kernel
 def position(pairs: Any, pair: int, time_ms: int) -> Position:
     """The pair's position at ``time_ms`` as a frozen value."""
     row = pairs[pair]
@@ -56,7 +72,20 @@ def position(pairs: Any, pair: int, time_ms: int) -> Position:
     )
 
 
-@jit
+@kernel
+def store(table: Any, pair: int, held: Position) -> None:
+    """Keep the position in a row of ``POSITION`` for code outside the compiled loop."""
+    row = table[pair]
+    row.direction = held.direction
+    row.held_ms = held.held_ms
+    row.entry_basis = held.entry_basis
+    row.drawdown = held.drawdown
+    row.cooling_down = held.cooling_down
+    row.round_trip_cost = held.round_trip_cost
+    row.borrow_allowed = held.borrow_allowed
+
+
+@kernel
 def expected_net(features: Features, held: Position, direction: int, rules: Any) -> float:
     """Expected carry of ``direction`` over the holding period less the round-trip cost, fraction of notional."""
     borrow = features.borrow_per_hour if direction < 0 else 0.0
@@ -72,7 +101,7 @@ def expected_net(features: Features, held: Position, direction: int, rules: Any)
     return carry - held.round_trip_cost
 
 
-@jit
+@kernel
 def _signal(features: Features, held: Position, direction: int, net: float, side: int, reason: int) -> Signal:
     """Fill in break-even time and confidence for the direction ``side`` that ``net`` was computed for."""
     borrow = features.borrow_per_hour if side < 0 else 0.0
@@ -82,16 +111,15 @@ def _signal(features: Features, held: Position, direction: int, net: float, side
     return Signal(direction, net, hours if hours >= 0.0 else math.nan, net / cost if cost > 0.0 else math.nan, reason)
 
 
-@jit
-def evaluate(features: Features, held: Position, rules_table: Any) -> Signal:
+@kernel
+def evaluate(features: Features, held: Position, rules: Any) -> Signal:
     """Direction the pair should have now."""
-    rules = rules_table[0]
     if held.direction == 0:
         return _evaluate_flat(features, held, rules)
     return _evaluate_held(features, held, rules)
 
 
-@jit
+@kernel
 def _evaluate_flat(features: Features, held: Position, rules: Any) -> Signal:
     if not features.warm:
         return Signal(0, math.nan, math.nan, math.nan, _WARMING_UP)
@@ -113,7 +141,7 @@ def _evaluate_flat(features: Features, held: Position, rules: Any) -> Signal:
     return _signal(features, held, side, net, side, _LONG if side > 0 else _SHORT)
 
 
-@jit
+@kernel
 def _evaluate_held(features: Features, held: Position, rules: Any) -> Signal:
     side = held.direction
     net = expected_net(features, held, side, rules)

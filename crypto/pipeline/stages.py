@@ -15,13 +15,6 @@ from crypto.pipeline.risk import Approved, Refused
 from crypto.pipeline.signal import Position, Signal
 
 
-class FeatureEngine(Protocol):
-    """Features of a pair at the instant of its quote."""
-
-    def update(self, pair: int) -> Features:
-        """Fold in what has printed and settled since the last call."""
-
-
 class SignalModel(Protocol):
     """Direction of a pair from its features and position."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.pipeline import execution
 from crypto.pipeline.execution import Request
 from crypto.pipeline.orders import Intent, OrderKind, OrderReason, OrderStatus
@@ -30,7 +30,7 @@ _POST_ONLY, _UNWIND = int(OrderKind.POST_ONLY), int(Intent.UNWIND)
 RESERVE_BUFFER = 0.004  # of the price: what is held back for a buy covers this much rise before the fill
 
 
-@jit
+@kernel
 def order_value(world: World, leg: int, lots: int, price: float) -> float:
     """Absolute quote value of ``lots`` at ``price``."""
     row = world.legs[leg]
@@ -39,7 +39,7 @@ def order_value(world: World, leg: int, lots: int, price: float) -> float:
     return float(abs(lots) * row.units_per_lot * price)
 
 
-@jit
+@kernel
 def _reserve(world: World, leg: int, lots: int, price: float, reduce_only: bool) -> float:
     """Amount of the spent asset to hold back for an order."""
     row = world.legs[leg]
@@ -52,7 +52,7 @@ def _reserve(world: World, leg: int, lots: int, price: float, reduce_only: bool)
     return float(margin / price) if row.kind == INVERSE else float(margin)
 
 
-@jit
+@kernel
 def _refusal(world: World, leg: int, request: Request, price: float) -> int:
     """Reason for which the venue or our throttle refuses the order; ``NONE`` when it is accepted."""
     row, run, rules = world.legs[leg], world.run[0], world.rules[0]
@@ -74,7 +74,7 @@ def _refusal(world: World, leg: int, request: Request, price: float) -> int:
     return _NONE
 
 
-@jit
+@kernel
 def place(world: World, pair: int, request: Request) -> bool:
     """Enter one order for a leg; a refused order is recorded as rejected and gives False."""
     run, rules = world.run[0], world.rules[0]
@@ -106,23 +106,23 @@ def place(world: World, pair: int, request: Request) -> bool:
     run.orders_this_hour += 1
     entry.status = _PLACED
     entry.reserved = _reserve(world, leg, request.lots, price, request.reduce_only)
-    world.reserved[row.wallet, row.settle_asset] += entry.reserved
+    world.holdings[row.wallet, row.settle_asset].reserved += entry.reserved
     row.order = order
     note(world, ORDER_PLACED, pair, request.intent, order, request.lots, price, entry.limit_price, 0.0)
     return True
 
 
-@jit
+@kernel
 def _resting_price(price: float, tick: float, lots: int) -> float:
     """``price`` on the tick grid, on the passive side."""
     steps = math.floor(price / tick + 1e-9) if lots > 0 else math.ceil(price / tick - 1e-9)
     return float(steps * tick)
 
 
-@jit
+@kernel
 def send(world: World, pair: int) -> None:
     """Enter every order that the pair's execution asks for; after a refusal it may only take a leg back at once."""
-    pairs, rules = world.pairs, world.rules
+    pairs, rules = world.pairs, world.rules[0]
     stop = False
     while True:
         request = execution.next_request(pairs, pair, rules)
@@ -136,7 +136,7 @@ def send(world: World, pair: int) -> None:
             stop = request.intent == _UNWIND or pairs[pair].opening == 0
 
 
-@jit
+@kernel
 def record_fill(world: World, order: int, lots: int, price: float, fee: float, slippage: float) -> None:
     """Update an order after a fill and let execution react; the order ends when nothing is left."""
     entry = world.orders[order]
@@ -150,7 +150,7 @@ def record_fill(world: World, order: int, lots: int, price: float, fee: float, s
     entry.slippage_value += slippage
     release = entry.reserved * (lots / (entry.lots - before))
     entry.reserved -= release
-    world.reserved[row.wallet, row.settle_asset] -= release
+    world.holdings[row.wallet, row.settle_asset].reserved -= release
     note(world, FILL, pair, entry.intent, order, lots, price, fee, slippage)
     execution.filled(world.pairs, pair, side, lots)
     if entry.filled_lots == entry.lots:
@@ -159,7 +159,7 @@ def record_fill(world: World, order: int, lots: int, price: float, fee: float, s
         send(world, pair)
 
 
-@jit
+@kernel
 def finish(world: World, order: int, status: int, reason: int) -> None:
     """Bring a working order to its last state, release what was held back for it and let execution go on."""
     entry = world.orders[order]
@@ -167,7 +167,7 @@ def finish(world: World, order: int, status: int, reason: int) -> None:
     entry.status = status
     entry.reason = reason
     entry.done_ms = world.run[0].time_ms
-    world.reserved[row.wallet, row.settle_asset] -= entry.reserved
+    world.holdings[row.wallet, row.settle_asset].reserved -= entry.reserved
     entry.reserved = 0.0
     row.order = -1
     if status != _FILLED:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.pipeline import execution
 from crypto.pipeline.portfolio import (
     BELOW_TARGET,
@@ -23,7 +23,19 @@ from crypto.pipeline.risk import drawdown_breached
 from crypto.simulator.clock import borrow_rate_at, charge_borrow_hour, receive_transfer, settle
 from crypto.simulator.matching import arrive, match_resting
 from crypto.simulator.posting import note
-from crypto.simulator.state import INSOLVENT, KILL, RUNNING, World
+from crypto.simulator.state import (
+    BASIS_BPS,
+    CLOSE,
+    COLLATERAL,
+    INSOLVENT,
+    KILL,
+    PERP_VALUE,
+    PNL,
+    RUNNING,
+    SPOT_VALUE,
+    VOLUME,
+    World,
+)
 from crypto.simulator.valuation import (
     margin_equity,
     notional,
@@ -39,20 +51,20 @@ _NEVER = 9_223_372_036_854_775_807
 _SETTLEMENT, _BORROW, _TRANSFER, _ARRIVAL = 0, 1, 2, 3
 
 
-@jit
+@kernel
 def _next_event(world: World, end_ms: int) -> tuple[int, int, int]:
     """Time, kind and row of the next event of the step that ends at ``end_ms``; time is ``_NEVER`` when none is left."""
     time_ms, kind, index = _NEVER, -1, -1
     legs = world.legs
     for leg in range(1, legs.shape[0], 2):
         if legs[leg].settle_next < legs[leg].settle_end:
-            due = world.settle_ms[legs[leg].settle_next]
+            due = world.settlements[legs[leg].settle_next].time_ms
             if due <= end_ms and due < time_ms:
                 time_ms, kind, index = due, _SETTLEMENT, leg
     for leg in range(0, legs.shape[0], 2):
         if legs[leg].debt > 0.0 and legs[leg].next_borrow_ms <= end_ms and legs[leg].next_borrow_ms < time_ms:
             time_ms, kind, index = legs[leg].next_borrow_ms, _BORROW, leg
-    for row in range(world.transfers.shape[0]):
+    for row in range(world.transfers.shape[0] if world.run[0].transfers_active > 0 else 0):
         transfer = world.transfers[row]
         if transfer.active == 1 and transfer.arrive_ms <= end_ms and transfer.arrive_ms < time_ms:
             time_ms, kind, index = transfer.arrive_ms, _TRANSFER, row
@@ -65,7 +77,7 @@ def _next_event(world: World, end_ms: int) -> tuple[int, int, int]:
     return time_ms, kind, index
 
 
-@jit
+@kernel
 def _handle(world: World, kind: int, index: int) -> None:
     if kind == _SETTLEMENT:
         settle(world, index)
@@ -77,7 +89,7 @@ def _handle(world: World, kind: int, index: int) -> None:
         arrive(world, index)
 
 
-@jit
+@kernel
 def advance(world: World, instant: int) -> int:
     """Bring the exchange from ``instant`` - 1 to ``instant`` (bar ``instant`` - 1 closes); returns the run status."""
     run, rules = world.run[0], world.rules[0]
@@ -102,12 +114,12 @@ def advance(world: World, instant: int) -> int:
     return int(run.status)
 
 
-@jit
+@kernel
 def measure(world: World, instant: int) -> None:
     """Record equity, profit and exposure of the instant, and what every pair sees of it."""
     run, rules = world.run[0], world.rules[0]
     equity = 0.0
-    for wallet in range(world.balance.shape[0]):
+    for wallet in range(world.holdings.shape[0]):
         value = wallet_equity(world, wallet)
         world.wallet_equity[instant, wallet] = value
         equity += value
@@ -120,7 +132,7 @@ def measure(world: World, instant: int) -> None:
         _measure_pair(world, instant, pair)
 
 
-@jit
+@kernel
 def measure_start(world: World) -> None:
     """Quotes before the first bar: the opening prices stand in for nothing, so every pair starts stale."""
     for pair in range(world.pairs.shape[0]):
@@ -129,33 +141,33 @@ def measure_start(world: World) -> None:
         world.quotes[pair].borrow_per_hour = math.nan
 
 
-@jit
+@kernel
 def _quote_bar(world: World, instant: int, pair: int) -> None:
     """What printed in the bar that closed at this instant."""
     quote, bar = world.quotes[pair], instant - 1
     spot, perp = 2 * pair, 2 * pair + 1
     quote.time_ms = world.run[0].time_ms
-    close = world.close[spot, bar]
+    close = world.bars[spot, bar, CLOSE]
     quote.spot_fresh = 1 if close == close else 0
     if quote.spot_fresh == 1:
         quote.spot = close / world.legs[spot].multiplier
-        quote.spot_turnover = close * world.volume[spot, bar]
-    close = world.close[perp, bar]
+        quote.spot_turnover = close * world.bars[spot, bar, VOLUME]
+    close = world.bars[perp, bar, CLOSE]
     quote.perp_fresh = 1 if close == close else 0
     if quote.perp_fresh == 1:
         quote.perp = close / world.legs[perp].multiplier
-        quote.perp_turnover = close * world.volume[perp, bar]
+        quote.perp_turnover = close * world.bars[perp, bar, VOLUME]
     quote.mark = world.legs[perp].value_price / world.legs[perp].multiplier
     quote.borrow_per_hour = borrow_rate_at(world, pair, world.run[0].time_ms)
 
 
-@jit
+@kernel
 def _measure_pair(world: World, instant: int, pair: int) -> None:
     _quote_bar(world, instant, pair)
     row, quote = world.pairs[pair], world.quotes[pair]
     spot, perp = 2 * pair, 2 * pair + 1
     row.pnl = pair_pnl(world, pair)
-    world.pair_pnl[instant, pair] = row.pnl
+    world.series[instant, pair, PNL] = row.pnl
     if row.direction != 0:
         row.trip_peak_pnl = max(row.trip_peak_pnl, row.pnl - row.trip_start_pnl)
     quote.notional = notional(world, perp)
@@ -169,13 +181,13 @@ def _measure_pair(world: World, instant: int, pair: int) -> None:
     quote.attention = _attention(world, pair)
     series = world.series
     fresh = quote.spot_fresh == 1 and quote.perp_fresh == 1
-    series[instant, pair, 0] = (quote.perp / quote.spot - 1.0) * 1e4 if fresh else math.nan
-    series[instant, pair, 2] = spot_base(world, spot) * quote.spot
-    series[instant, pair, 3] = perp_base(world, perp) * quote.mark
-    series[instant, pair, 4] = quote.collateral_ratio
+    series[instant, pair, BASIS_BPS] = (quote.perp / quote.spot - 1.0) * 1e4 if fresh else math.nan
+    series[instant, pair, SPOT_VALUE] = spot_base(world, spot) * quote.spot
+    series[instant, pair, PERP_VALUE] = perp_base(world, perp) * quote.mark
+    series[instant, pair, COLLATERAL] = quote.collateral_ratio
 
 
-@jit
+@kernel
 def _attention(world: World, pair: int) -> int:
     """What the pair's position needs besides the signal, as bits (crypto.pipeline.portfolio)."""
     row, quote, rules = world.pairs[pair], world.quotes[pair], world.rules[0]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 from crypto import borrow, fees, funding
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.ledger import Component, Flow
 from crypto.simulator.posting import attribute, move_cash, post
-from crypto.simulator.state import INVERSE, World
+from crypto.simulator.state import (INVERSE, OPEN, World)
 
 _TRADE, _REALISED, _FEE = int(Flow.TRADE), int(Flow.REALISED), int(Flow.FEE)
 _BORROW, _REPAY, _INTEREST, _GRACE = int(Flow.BORROW), int(Flow.REPAY), int(Flow.INTEREST), int(Flow.FUNDING_GRACE)
@@ -22,7 +22,7 @@ _SLIPPAGE, _FUNDING, _BORROWING = int(Component.SLIPPAGE), int(Component.FUNDING
 LOT_TOLERANCE = 1e-9  # of a lot: representation error of base amounts
 
 
-@jit
+@kernel
 def count_spot_lots(world: World, leg: int) -> None:
     """Whole lots that the spot leg can sell, or (negative) has to buy back."""
     row = world.legs[leg]
@@ -33,7 +33,7 @@ def count_spot_lots(world: World, leg: int) -> None:
         row.lots = int(math.floor(row.holding / row.base_per_lot + LOT_TOLERANCE))
 
 
-@jit
+@kernel
 def charge_interest(world: World, leg: int, principal: float, hourly_rate: float) -> None:
     """Charge one hour of interest on ``principal`` base units of the spot leg's debt."""
     row = world.legs[leg]
@@ -47,7 +47,7 @@ def charge_interest(world: World, leg: int, principal: float, hourly_rate: float
     count_spot_lots(world, leg)
 
 
-@jit
+@kernel
 def _repay(world: World, leg: int, order: int, received: float) -> float:
     """Use bought coins for interest first, then principal; returns what is left."""
     row = world.legs[leg]
@@ -60,20 +60,20 @@ def _repay(world: World, leg: int, order: int, received: float) -> float:
     if row.debt + row.owed < LOT_TOLERANCE * row.base_per_lot:
         row.debt = 0.0
         row.owed = 0.0
-    world.balance[row.wallet, row.base_asset] -= repaid
+    world.holdings[row.wallet, row.base_asset].balance -= repaid
     post(world, _REPAY, row.wallet, row.base_asset, leg, order, -repaid, 0.0, row.value_price, 0.0, repaid)
     return received - repaid
 
 
-@jit
+@kernel
 def _borrow(world: World, leg: int, order: int, amount: float) -> None:
     row = world.legs[leg]
     row.debt += amount
-    world.balance[row.wallet, row.base_asset] += amount
+    world.holdings[row.wallet, row.base_asset].balance += amount
     post(world, _BORROW, row.wallet, row.base_asset, leg, order, amount, 0.0, row.value_price, 0.0, amount)
 
 
-@jit
+@kernel
 def fill_spot(
     world: World, leg: int, order: int, lots: int, price: float, reference: float, fee_rate: float, borrow_rate: float
 ) -> float:
@@ -91,7 +91,7 @@ def fill_spot(
     slippage = -lots * row.units_per_lot * (price - reference)
     borrowed = 0.0
     if lots > 0:
-        world.balance[row.wallet, row.base_asset] += base
+        world.holdings[row.wallet, row.base_asset].balance += base
         post(world, _TRADE, row.wallet, row.base_asset, leg, order, base, -quote, price, 0.0, base)
         post(world, _TRADE, row.wallet, account, leg, order, quote, quote, price, 0.0, base)
         move_cash(world, leg, quote)
@@ -99,7 +99,7 @@ def fill_spot(
         if row.fee_in_base == 1:
             fee_base = base - fees.base_after_fee(base, fee_rate)
             received = base - fee_base
-            world.balance[row.wallet, row.base_asset] -= fee_base
+            world.holdings[row.wallet, row.base_asset].balance -= fee_base
             fee_value = -fee_base * price
             post(world, _FEE, row.wallet, row.base_asset, leg, order, -fee_base, fee_value, price, fee_rate, base)
         else:
@@ -114,7 +114,7 @@ def fill_spot(
         else:
             borrowed = 0.0
             row.holding = max(0.0, row.holding + base)
-        world.balance[row.wallet, row.base_asset] += base
+        world.holdings[row.wallet, row.base_asset].balance += base
         post(world, _TRADE, row.wallet, row.base_asset, leg, order, base, -quote, price, 0.0, base)
         post(world, _TRADE, row.wallet, account, leg, order, quote, quote, price, 0.0, base)
         post(world, _FEE, row.wallet, account, leg, order, fee_value, fee_value, price, fee_rate, base)
@@ -131,7 +131,7 @@ def fill_spot(
     return fee_value
 
 
-@jit
+@kernel
 def _reduce_or_grow(held: int, lots: int) -> tuple[int, int]:
     """Split ``lots`` into the part that closes the held position and the part that opens."""
     if held == 0 or (held > 0) == (lots > 0):
@@ -141,7 +141,7 @@ def _reduce_or_grow(held: int, lots: int) -> tuple[int, int]:
     return signed, lots - signed
 
 
-@jit
+@kernel
 def _average_entry(entry: float, held: int, price: float, opened: int, kind: int) -> float:
     """Average entry after opening: by quantity for linear, by value (harmonic) for inverse contracts."""
     if held == 0:
@@ -152,17 +152,17 @@ def _average_entry(entry: float, held: int, price: float, opened: int, kind: int
     return (old * entry + new * price) / (old + new)
 
 
-@jit
+@kernel
 def _spot_reference(world: World, leg: int, bar: int) -> float:
     """Price of the pair's spot leg at the time of a perp fill: the bar's open where it printed, else the valuation price."""
     spot = world.legs[leg].pair * 2
-    price = world.open[spot, bar]
+    price = world.bars[spot, bar, OPEN]
     if price == price:
         return float(price)
     return float(world.legs[spot].value_price)
 
 
-@jit
+@kernel
 def fill_perp(
     world: World, leg: int, order: int, lots: int, price: float, reference: float, fee_rate: float, bar: int
 ) -> float:
@@ -178,7 +178,7 @@ def fill_perp(
         unrealised = lots * row.quote_per_lot * (1.0 / price - 1.0 / row.value_price)
         slippage = lots * row.quote_per_lot * (1.0 / price - 1.0 / reference)
         base = lots * row.quote_per_lot / price
-        world.balance[row.wallet, row.settle_asset] += realised + fee
+        world.holdings[row.wallet, row.settle_asset].balance += realised + fee
         row.coin += realised + fee
     else:
         unit = 1.0
@@ -205,7 +205,7 @@ def fill_perp(
     return float(fee * unit)
 
 
-@jit
+@kernel
 def _settle_grace(world: World, leg: int, order: int, lots: int) -> None:
     """Correct the last settlement for a fill inside the venue's grace seconds, by the run's policy."""
     row = world.legs[leg]
@@ -229,14 +229,14 @@ def _settle_grace(world: World, leg: int, order: int, lots: int) -> None:
     pay(world, leg, order, _GRACE, amount, unit, row.grace_mark, row.grace_rate, base)
 
 
-@jit
+@kernel
 def pay(
     world: World, leg: int, order: int, flow: int, amount: float, unit: float, price: float, rate: float, base: float
 ) -> None:
     """Book a funding payment in the perp's settlement asset; ``unit`` is that asset's value in account currency."""
     row = world.legs[leg]
     if row.kind == INVERSE:
-        world.balance[row.wallet, row.settle_asset] += amount
+        world.holdings[row.wallet, row.settle_asset].balance += amount
         row.coin += amount
     else:
         move_cash(world, leg, amount)

@@ -17,12 +17,14 @@ from crypto.instruments import Pair
 from crypto.market import Floats, InstrumentHistory, Integers, MarketHistory, RateSeries
 from crypto.settings import MissingPolicy, PriceSource, Settings
 from crypto.simulator.state import (
+    BORROW_RATE,
     MARK_FAIL,
     MARK_LAST_KNOWN,
     MARK_SKIP,
     RATE_FAIL,
     RATE_LAST_KNOWN,
     RATE_SKIP,
+    SETTLEMENT,
 )
 from crypto.units import HOUR_MS
 
@@ -49,12 +51,7 @@ _BORROW_FLAGS = {
 class SettlementTable:
     """Settlements of all perp legs, grouped by leg; ``first[pair]`` is the first row of a pair's perp."""
 
-    time_ms: Integers
-    rate: Floats
-    mark: Floats
-    hours: Floats
-    alpha: Floats
-    flag: Integers
+    rows: Any  # dtype crypto.simulator.state.SETTLEMENT
     first: tuple[int, ...]
 
 
@@ -77,10 +74,10 @@ def settlement_table(
         columns.append(table)
         if table[0].size == 0:
             notes.append(f"{history.key}: no funding settlement in the period")
-    time_ms, rate, mark, hours, alpha, flag = (np.concatenate(parts) for parts in zip(*columns, strict=True))
-    return SettlementTable(
-        time_ms.astype(np.int64), rate, mark, hours, alpha, flag.astype(np.int64), tuple(first)
-    )
+    rows = np.zeros(max(count, 1), SETTLEMENT).view(np.recarray)
+    for name, parts in zip(("time_ms", "rate", "mark", "hours", "alpha", "flag"), zip(*columns, strict=True), strict=True):
+        rows[name][:count] = np.concatenate(parts)
+    return SettlementTable(rows, tuple(first))
 
 
 def _one_leg(history: InstrumentHistory, market: MarketHistory, settings: Settings) -> tuple[Any, ...]:
@@ -153,25 +150,26 @@ def _fill_mark(
     return filled, flag
 
 
-def borrow_table(pairs: Sequence[Pair], market: MarketHistory, settings: Settings) -> tuple[Floats, Integers]:
-    """Hourly borrow rate of each pair's base asset from the start of the run, with the policy applied, and its flags."""
+def borrow_table(pairs: Sequence[Pair], market: MarketHistory, settings: Settings) -> Any:
+    """Hourly borrow rate of each pair's base asset from the start of the run, with the policy applied: (P, H) BORROW_RATE."""
     span = market.open_ms.size * market.bar_ms
-    hours = span // HOUR_MS + 2 if settings.borrow.enabled else 1
-    rate = np.full((len(pairs), hours), math.nan)
-    flag = np.full((len(pairs), hours), BORROW_FAIL, dtype=np.int64)
+    hours = int(span // HOUR_MS + 2) if settings.borrow.enabled else 1
+    table = np.zeros((len(pairs), hours), BORROW_RATE).view(np.recarray)
+    table.rate[:] = math.nan
+    table.flag[:] = BORROW_FAIL
     if not settings.borrow.enabled:
-        return rate, flag
+        return table
     time_ms = market.open_ms[0] + np.arange(hours, dtype=np.int64) * HOUR_MS
     for number, pair in enumerate(pairs):
         owner, asset = pair.spot.venue, pair.spot.base
         constant = settings.borrow.hourly_rate.get(owner, {}).get(asset)
         series = market.borrow.get((owner, asset))
         if series is not None and series.time_ms.size:
-            rate[number], flag[number] = _rate_at(series, time_ms, settings)
+            table.rate[number], table.flag[number] = _rate_at(series, time_ms, settings)
         elif constant is not None:
-            rate[number] = constant
-            flag[number] = BORROW_KNOWN
-    return rate, flag
+            table.rate[number] = constant
+            table.flag[number] = BORROW_KNOWN
+    return table
 
 
 def _rate_at(series: RateSeries, time_ms: Integers, settings: Settings) -> tuple[Floats, Integers]:

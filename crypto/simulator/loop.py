@@ -7,13 +7,13 @@ from typing import Protocol
 
 import numpy as np
 
-from crypto.compiled import jit
+from crypto.compiled import jit, kernel
 from crypto.errors import DataError
 from crypto.market import MarketHistory
 from crypto.simulator.exchange import advance, measure_start
 from crypto.simulator.setup import Setup
 from crypto.simulator.state import COMPLETED, GROW, NO_BORROW_RATE, NO_MARK, NO_RATE, RUNNING, World
-from crypto.simulator.strategy import decide_all
+from crypto.simulator.strategy import decide_all, prepare_all
 from crypto.units import HOUR_MS, iso
 
 Progress = Callable[[int, int], None]  # instants done, instants in all
@@ -33,7 +33,7 @@ class Strategy(Protocol):
         """Look at the world and act on it through ``crypto.simulator.strategy.act``."""
 
 
-@jit
+@kernel
 def has_room(world: World) -> bool:
     """Whether every append-only record can take what one step may write."""
     run = world.run[0]
@@ -46,7 +46,7 @@ def has_room(world: World) -> bool:
     )
 
 
-@jit
+@kernel
 def step(world: World, instant: int) -> int:
     """Advance to ``instant``; ``GROW`` when a record array is too small and nothing was done."""
     if not has_room(world):
@@ -77,9 +77,18 @@ def grown(world: World) -> World:
     return world._replace(**bigger)
 
 
+@jit
+def step_for_python(world: World, instant: int, final: int) -> int:
+    """One step, and before the last instant the tables that a Python strategy reads."""
+    status = step(world, instant)
+    if status == RUNNING and instant < final:
+        prepare_all(world)
+    return status
+
+
 def run_compiled(world: World, progress: Progress | None = None) -> World:
     """Run the default strategy to the end of the market; the returned world holds the records."""
-    bars = world.open.shape[1]
+    bars = world.bars.shape[1]
     measure_start(world)
     instant, chunk = 1, max(1, bars // CHUNKS)
     while instant <= bars:
@@ -96,13 +105,13 @@ def run_compiled(world: World, progress: Progress | None = None) -> World:
 
 def run_python(world: World, strategy: Strategy, progress: Progress | None = None) -> World:
     """Run a Python strategy to the end of the market; same exchange, same order of events."""
-    bars = world.open.shape[1]
+    bars = world.bars.shape[1]
     measure_start(world)
     strategy.bind(world)
     chunk = max(1, bars // CHUNKS)
     instant = 1
     while instant <= bars:
-        status = step(world, instant)
+        status = step_for_python(world, instant, bars)
         if status == GROW:
             world = grown(world)
             strategy.bind(world)
@@ -132,7 +141,7 @@ def raise_for_gap(setup: Setup, world: World, market: MarketHistory) -> None:
             remedy="ingest borrow rates, set borrow.hourly_rate, or set borrow.missing_rate to skip or last_known",
         )
     what, setting = ("funding rate", "missing_rate") if status == NO_RATE else ("mark price", "missing_mark")
-    when = iso(int(world.settle_ms[int(run.status_row)]))
+    when = iso(int(world.settlements[int(run.status_row)].time_ms))
     raise DataError(
         f"{key}: no {what} for the settlement of {when}, while a position is held",
         remedy=f"ingest it, or set funding.{setting} to skip or last_known (with funding.max_age_hours)",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.pipeline.orders import OrderKind, OrderReason, OrderStatus
 from crypto.simulator.clock import next_mark, usable_borrow_rate
 from crypto.simulator.desk import finish, order_value, record_fill
 from crypto.simulator.fills import fill_perp, fill_spot
-from crypto.simulator.state import INVERSE, RUNNING, SPOT, World
+from crypto.simulator.state import (CLOSE, HIGH, INVERSE, LOW, OPEN, RUNNING, SPOT, VOLUME, World)
 from crypto.simulator.valuation import free_cash, free_margin
 
 _MARKET, _POST_ONLY = int(OrderKind.MARKET), int(OrderKind.POST_ONLY)
@@ -21,13 +21,13 @@ _CANCELLED, _REJECTED = int(OrderStatus.CANCELLED), int(OrderStatus.REJECTED)
 _TIMEOUT, _NO_FUNDS, _NO_MARGIN = int(OrderReason.TIMEOUT), int(OrderReason.NO_FUNDS), int(OrderReason.NO_MARGIN)
 
 
-@jit
+@kernel
 def slippage_fraction(half_spread: float, impact: float, participation: float) -> float:
     """Price paid beyond the reference as a fraction: half the spread plus impact per share of the volume taken."""
     return half_spread + impact * participation
 
 
-@jit
+@kernel
 def _capacity(world: World, leg: int, bar: int) -> float:
     """Lots that may fill, from the volume of ``bar`` and the largest share allowed; infinite where the share is 0."""
     share = world.rules[0].max_participation
@@ -35,20 +35,20 @@ def _capacity(world: World, leg: int, bar: int) -> float:
         return math.inf
     if bar < 0:
         return 0.0
-    volume = world.volume[leg, bar]
+    volume = world.bars[leg, bar, VOLUME]
     if not volume > 0.0:
         return 0.0
     return float(math.floor(volume * share / world.legs[leg].units_per_lot))
 
 
-@jit
+@kernel
 def _participation(world: World, leg: int, bar: int, lots: float) -> float:
-    if bar < 0 or not world.volume[leg, bar] > 0.0:
+    if bar < 0 or not world.bars[leg, bar, VOLUME] > 0.0:
         return 0.0
-    return float(lots * world.legs[leg].units_per_lot / world.volume[leg, bar])
+    return float(lots * world.legs[leg].units_per_lot / world.bars[leg, bar, VOLUME])
 
 
-@jit
+@kernel
 def _affordable(world: World, order: int, lots: float, price: float) -> float:
     """Lots of an order that the wallet can pay for at ``price``, the order's own reserve included."""
     entry = world.orders[order]
@@ -68,7 +68,7 @@ def _affordable(world: World, order: int, lots: float, price: float) -> float:
     return min(lots, max(0.0, math.floor(margin / (value / world.rules[0].leverage + value * row.taker) + 1e-9)))
 
 
-@jit
+@kernel
 def _execute(world: World, order: int, lots: int, price: float, reference: float, maker: bool, bar: int) -> None:
     """Fill ``lots`` (signed) of an order and let its pair's execution react."""
     entry = world.orders[order]
@@ -94,7 +94,7 @@ def _execute(world: World, order: int, lots: int, price: float, reference: float
         record_fill(world, order, lots, price, fee, slippage)
 
 
-@jit
+@kernel
 def arrive(world: World, leg: int) -> None:
     """Handle the leg's working order at its arrival time: fill it, let it rest, make it wait or cancel it."""
     run, rules = world.run[0], world.rules[0]
@@ -105,7 +105,7 @@ def arrive(world: World, leg: int) -> None:
     if run.time_ms >= entry.deadline_ms:
         finish(world, order, _CANCELLED, _TIMEOUT)
         return
-    price = world.close[leg, bar - 1] if rules.fill_at_last_close == 1 and bar > 0 else world.open[leg, bar]
+    price = world.bars[leg, bar - 1, CLOSE] if rules.fill_at_last_close == 1 and bar > 0 else world.bars[leg, bar, OPEN]
     if entry.kind == _POST_ONLY:
         if price == price:
             better = min(entry.limit_price, price) if entry.lots > 0 else max(entry.limit_price, price)
@@ -131,12 +131,12 @@ def arrive(world: World, leg: int) -> None:
     _execute(world, order, side * int(lots), paid, price, False, bar)
 
 
-@jit
+@kernel
 def match_resting(world: World, leg: int, bar: int) -> None:
     """Fill a resting post-only order that the bar traded through; cancel it after its deadline."""
     order = world.legs[leg].order
     entry = world.orders[order]
-    through = world.low[leg, bar] < entry.limit_price if entry.lots > 0 else world.high[leg, bar] > entry.limit_price
+    through = world.bars[leg, bar, LOW] < entry.limit_price if entry.lots > 0 else world.bars[leg, bar, HIGH] > entry.limit_price
     if through:
         wanted = abs(entry.lots - entry.filled_lots)
         lots = min(float(wanted), _capacity(world, leg, bar))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.simulator.state import World
 
 
-@jit
+@kernel
 def post(
     world: World,
     flow: int,
@@ -37,7 +37,7 @@ def post(
     run.ledger_rows += 1
 
 
-@jit
+@kernel
 def note(
     world: World, event: int, pair: int, reason: int, order: int, lots: int, price: float, value: float, other: float
 ) -> None:
@@ -56,21 +56,21 @@ def note(
     run.journal_rows += 1
 
 
-@jit
+@kernel
 def attribute(world: World, leg: int, component: int, value: float) -> None:
     """Add ``value`` (account currency) to a leg's component of the step that ends at the current instant."""
-    world.leg_attribution[world.run[0].instant, leg, component] += value
+    world.attribution[world.run[0].instant, leg, component] += value
 
 
-@jit
+@kernel
 def attribute_treasury(world: World, wallet: int, component: int, value: float) -> None:
     """The same for what a wallet gains or loses outside every pair."""
-    world.treasury_attribution[world.run[0].instant, wallet, component] += value
+    world.attribution[world.run[0].instant, world.legs.shape[0] + wallet, component] += value
 
 
-@jit
+@kernel
 def move_cash(world: World, leg: int, amount: float) -> None:
     """Change a leg's wallet balance in account currency."""
     legs = world.legs
-    world.balance[legs[leg].wallet, world.rules[0].account_asset] += amount
+    world.holdings[legs[leg].wallet, world.rules[0].account_asset].balance += amount
     legs[leg].cash += amount

@@ -11,27 +11,31 @@ import numpy as np
 
 from crypto import fees, rounding
 from crypto.errors import DataError, SettingsError
-from crypto.funding import grace_code
 from crypto.instruments import Instrument, Kind, Pair
 from crypto.ledger import LEDGER, Component
 from crypto.market import Floats, InstrumentHistory, Integers, MarketHistory
 from crypto.pipeline.orders import ORDER
+from crypto.pipeline.features import FEATURES
 from crypto.pipeline.post_trade import TRIP
-from crypto.settings import FillPrice, FirstLeg, PriceSource, Settings, Style
+from crypto.pipeline.rules import build_rules
+from crypto.pipeline.signal import POSITION
+from crypto.settings import FirstLeg, PriceSource, Settings, Style
 from crypto.simulator.gaps import borrow_table, settlement_table
 from crypto.simulator.state import (
+    HOLDING,
     INVERSE,
     JOURNAL,
     LEG,
     LINEAR,
     MAX_TRANSFERS,
+    OPEN,
     PAIR,
     QUOTE,
-    RULES,
     RUN,
     RUNNING,
     SPOT,
     TRANSFER,
+    WALLET,
     World,
 )
 from crypto.units import BPS, HOUR_MS
@@ -39,10 +43,9 @@ from crypto.venues.base import Venue
 from crypto.venues.registry import check_overrides, pair as find_pair, venue as find_venue
 
 KIND_CODES = {Kind.SPOT: SPOT, Kind.LINEAR: LINEAR, Kind.INVERSE: INVERSE}
-FIRST_LEG_CODES = {FirstLeg.SPOT: 0, FirstLeg.PERP: 1, FirstLeg.THIN: 2}
 ACCOUNT_QUOTES = {"USDT": {"USDT", "USD"}}  # quotes that count one to one; inverse contracts are quoted in USD
 _MARGIN_QUOTE = "USD"
-SERIES_COLUMNS = 5
+SERIES_COLUMNS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +81,25 @@ def build(settings: Settings, market: MarketHistory) -> Setup:
     wallets, wallet_of = _wallets(instruments, settings)
     assets = _assets(instruments, settings)
     histories = tuple(_history(market, leg.key) for leg in instruments)
-    rules = _rules(settings, market, assets, len(wallets))
+    rules = build_rules(settings, int(market.open_ms[0]), market.bar_ms)
+    rules[0].account_asset = assets.index(settings.run.account_currency)
+    rules[0].transit = len(wallets) - 1
     notes: list[str] = []
     legs = _legs(pairs, settings, wallet_of, wallets, assets)
     tables = settlement_table(histories, legs, market, settings, notes)
-    borrow_rate, borrow_flag = borrow_table(pairs, market, settings)
     values = _valuation(histories, market, settings, notes)
     world = World(
-        open=_stack(histories, "open"),
-        high=_stack(histories, "high"),
-        low=_stack(histories, "low"),
-        close=_stack(histories, "close"),
-        volume=_stack(histories, "volume"),
-        value=values,
-        settle_ms=tables.time_ms,
-        settle_rate=tables.rate,
-        settle_mark=tables.mark,
-        settle_hours=tables.hours,
-        settle_alpha=tables.alpha,
-        settle_flag=tables.flag,
-        borrow_rate=borrow_rate,
-        borrow_flag=borrow_flag,
+        bars=_bars(histories, values),
+        settlements=tables.rows,
+        borrow=borrow_table(pairs, market, settings),
         rules=rules,
-        price_leg=_price_legs(legs, len(wallets), assets, settings),
-        venue=_venue_numbers(wallets),
+        wallets=_wallet_table(wallets),
+        holdings=_holdings(legs, len(wallets), assets, settings),
         legs=legs,
         pairs=_pairs(pairs, settings, legs, tables.first),
         quotes=records(QUOTE, len(pairs)),
-        balance=np.zeros((len(wallets), len(assets))),
-        reserved=np.zeros((len(wallets), len(assets))),
-        treasury=np.zeros((len(wallets), len(assets))),
+        features=records(FEATURES, len(pairs)),
+        positions=records(POSITION, len(pairs)),
         transfers=records(TRANSFER, MAX_TRANSFERS),
         run=records(RUN, 1),
         ledger=records(LEDGER, 4096),
@@ -122,12 +114,9 @@ def build(settings: Settings, market: MarketHistory) -> Setup:
 
 
 def _series(bars: int, pairs: int, wallets: int) -> dict[str, Floats]:
-    components = len(Component)
     return {
         "wallet_equity": np.zeros((bars + 1, wallets)),
-        "pair_pnl": np.zeros((bars + 1, pairs)),
-        "leg_attribution": np.zeros((bars + 1, 2 * pairs, components)),
-        "treasury_attribution": np.zeros((bars + 1, wallets, components)),
+        "attribution": np.zeros((bars + 1, 2 * pairs + wallets, len(Component))),
         "series": np.full((bars + 1, pairs, SERIES_COLUMNS), math.nan),
     }
 
@@ -186,8 +175,14 @@ def _history(market: MarketHistory, key: str) -> InstrumentHistory:
         raise DataError(f"no market history for {key}", remedy="ingest its bars, or take the pair out") from None
 
 
-def _stack(histories: Sequence[InstrumentHistory], column: str) -> Floats:
-    return np.ascontiguousarray(np.stack([getattr(item.bars, column) for item in histories]))
+def _bars(histories: Sequence[InstrumentHistory], values: Sequence[Floats]) -> Floats:
+    """All bars as (leg, bar, column), columns as in crypto.simulator.state."""
+    table = np.empty((len(histories), values[0].size, 6))
+    for leg, (history, value) in enumerate(zip(histories, values, strict=True)):
+        bars = history.bars
+        for column, source in enumerate((bars.open, bars.high, bars.low, bars.close, bars.volume, value)):
+            table[leg, :, column] = source
+    return table
 
 
 def forward_fill(values: Floats) -> Floats:
@@ -199,7 +194,7 @@ def forward_fill(values: Floats) -> Floats:
 
 def _valuation(
     histories: Sequence[InstrumentHistory], market: MarketHistory, settings: Settings, notes: list[str]
-) -> Floats:
+) -> list[Floats]:
     """Valuation prices: spot on its last trade, perps on mark (on the last trade where a bar has no mark)."""
     rows = []
     for history in histories:
@@ -211,7 +206,7 @@ def _valuation(
                 notes.append(f"{history.key}: {absent} of {price.size} bars have no mark and are valued on the last trade")
             price = np.where(np.isnan(mark), price, mark)
         rows.append(forward_fill(price))
-    return np.ascontiguousarray(np.stack(rows))
+    return rows
 
 
 def _legs(
@@ -297,80 +292,27 @@ def _pairs(pairs: Sequence[Pair], settings: Settings, legs: Any, first_settlemen
     return table
 
 
-def _alpha(bar_hours: float, half_life_hours: float) -> float:
-    return 1.0 - 0.5 ** (bar_hours / half_life_hours)
-
-
-def _rules(settings: Settings, market: MarketHistory, assets: Sequence[str], wallets: int) -> Any:
-    rules = records(RULES, 1)
-    row = rules[0]
-    hours = market.bar_ms / HOUR_MS
-    signal, portfolio, risk = settings.signal, settings.portfolio, settings.risk
-    row.start_ms, row.bar_ms, row.bar_hours = market.open_ms[0], market.bar_ms, hours
-    row.account_asset = assets.index(settings.run.account_currency)
-    row.transit = wallets - 1
-    row.basis_alpha = _alpha(hours, signal.basis_half_life_hours)
-    row.variance_alpha = _alpha(hours, signal.forecast_half_life_hours)
-    row.turnover_alpha = _alpha(hours, signal.forecast_half_life_hours)
-    row.warmup_bars = math.ceil(signal.warmup_hours / hours)
-    row.stale_after_bars = settings.data.stale_after_bars
-    row.holding_hours = signal.holding_hours
-    row.entry_edge = signal.entry_edge_bps * BPS
-    row.basis_reversion = signal.basis_reversion
-    row.min_holding_ms = round(signal.min_holding_hours * HOUR_MS)
-    row.cooldown_ms = round(signal.cooldown_hours * HOUR_MS)
-    row.flip_annual = signal.flip_annual
-    row.basis_blowout = signal.basis_blowout_bps * BPS
-    row.pair_drawdown = signal.pair_drawdown
-    row.deploy = portfolio.deploy
-    row.collateral_ratio = portfolio.collateral_ratio
-    row.min_collateral_ratio = portfolio.min_collateral_ratio
-    row.max_collateral_ratio = portfolio.max_collateral_ratio
-    row.leverage = portfolio.perp_leverage
-    row.min_pair_notional = portfolio.min_pair_notional
-    row.resize_band = portfolio.resize_band
-    row.max_pair_fraction = risk.max_pair_fraction
-    row.max_venue_fraction = risk.max_venue_fraction
-    row.max_gross_leverage = risk.max_gross_leverage
-    row.max_drawdown = risk.max_drawdown
-    row.max_delta_fraction = risk.max_delta_fraction
-    _execution_rules(row, settings, market)
-    return rules
-
-
-def _execution_rules(row: Any, settings: Settings, market: MarketHistory) -> None:
-    execution = settings.execution
-    row.latency_ms = execution.latency_ms
-    row.maker_first = int(execution.style is Style.MAKER_FIRST)
-    row.first_leg = FIRST_LEG_CODES[execution.first_leg]
-    row.timeout_ms = execution.leg_timeout_bars * market.bar_ms
-    row.max_participation = settings.slippage.max_participation
-    row.max_orders_per_hour = execution.max_orders_per_hour
-    row.grace_policy = grace_code(settings.funding.grace)
-    row.fill_at_last_close = int(execution.fill_price is FillPrice.LAST_CLOSE)
-    row.cross_venue = int(settings.transfers.cross_venue)
-    row.transfer_delay_ms = settings.transfers.delay_ms
-    row.cross_venue_delay_ms = settings.transfers.cross_venue_delay_ms
-    row.cross_venue_fee = settings.transfers.cross_venue_fee
-
-
-def _price_legs(legs: Any, wallets: int, assets: Sequence[str], settings: Settings) -> Integers:
-    """Spot leg that prices each asset in each wallet: one of the same wallet, else the first pair of that asset."""
-    table = np.full((wallets, len(assets)), -2, dtype=np.int64)
-    table[:, assets.index(settings.run.account_currency)] = -1
-    for leg in range(legs.size - 2, -1, -2):
-        asset = legs[leg].base_asset
-        table[:, asset] = np.where(table[:, asset] == -2, leg, table[:, asset])
-    for leg in range(legs.size - 2, -1, -2):
-        table[legs[leg + 1].wallet, legs[leg].base_asset] = leg
-    for leg in range(legs.size - 2, -1, -2):
-        table[legs[leg].wallet, legs[leg].base_asset] = leg
+def _holdings(legs: Any, wallets: int, assets: Sequence[str], settings: Settings) -> Any:
+    """Empty holdings; an asset is priced by the spot leg in its wallet, else by the first pair of that asset."""
+    table = np.zeros((wallets, len(assets)), HOLDING).view(np.recarray)
+    price = np.full((wallets, len(assets)), -2, dtype=np.int64)
+    price[:, assets.index(settings.run.account_currency)] = -1
+    spots = range(legs.size - 2, -1, -2)
+    for leg in spots:
+        price[:, legs[leg].base_asset] = leg
+    for leg in spots:
+        price[legs[leg + 1].wallet, legs[leg].base_asset] = leg
+    for leg in spots:
+        price[legs[leg].wallet, legs[leg].base_asset] = leg
+    table.price_leg[:] = price
     return table
 
 
-def _venue_numbers(wallets: Sequence[str]) -> Integers:
+def _wallet_table(wallets: Sequence[str]) -> Any:
     venues = [name.split(":")[0] for name in wallets]
-    return np.array([venues.index(name) for name in venues], dtype=np.int64)
+    table = records(WALLET, len(wallets))
+    table.venue[:] = [venues.index(name) for name in venues]
+    return table
 
 
 def _start(world: World, settings: Settings, names: Names) -> None:
@@ -379,22 +321,23 @@ def _start(world: World, settings: Settings, names: Names) -> None:
     run.status = RUNNING
     run.time_ms = world.rules[0].start_ms
     run.hour = -1
-    world.legs.value_price[:] = world.open[:, 0]
+    world.legs.value_price[:] = world.bars[:, 0, OPEN]
     for name, amounts in settings.wallets.items():
         for asset_name, amount in amounts.items():
             if amount != 0.0:
                 _deposit(world, names.wallets.index(name), names.assets.index(asset_name), amount, asset_name)
     for wallet in range(len(names.wallets)):
         for asset in range(len(names.assets)):
-            if world.balance[wallet, asset] != 0.0:
-                world.wallet_equity[0, wallet] += world.balance[wallet, asset] * _price(world, wallet, asset)
+            balance = world.holdings[wallet, asset].balance
+            if balance != 0.0:
+                world.wallet_equity[0, wallet] += balance * _price(world, wallet, asset)
     run.equity = run.peak_equity = float(world.wallet_equity[0].sum())
     if run.equity <= 0.0:
         raise SettingsError("the wallets hold nothing", remedy='give starting balances, for example [wallets."binance:spot"]')
 
 
 def _price(world: World, wallet: int, asset: int) -> float:
-    leg = int(world.price_leg[wallet, asset])
+    leg = int(world.holdings[wallet, asset].price_leg)
     return 1.0 if leg == -1 else float(world.legs[leg].value_price)
 
 
@@ -405,8 +348,8 @@ def _deposit(world: World, wallet: int, asset: int, amount: float, asset_name: s
             f"{asset_name} is held at the start, but its spot market has no first bar",
             remedy="start the run where the spot leg has a price, or hold account currency only",
         )
-    world.balance[wallet, asset] = amount
-    world.treasury[wallet, asset] = amount
+    world.holdings[wallet, asset].balance = amount
+    world.holdings[wallet, asset].treasury = amount
     run = world.run[0]
     row = world.ledger[run.ledger_rows]
     row.time_ms, row.wallet, row.asset = run.time_ms, wallet, asset

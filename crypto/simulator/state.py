@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from crypto.market import Floats, Integers
+from crypto.market import Floats
 
 SPOT, LINEAR, INVERSE = 0, 1, 2  # leg kinds
 
@@ -133,6 +133,32 @@ TRANSFER = np.dtype(
     align=True,
 )
 
+SETTLEMENT = np.dtype(
+    [
+        ("time_ms", "i8"),
+        ("rate", "f8"),
+        ("mark", "f8"),  # venue quote
+        ("hours", "f8"),  # interval that ends here
+        ("alpha", "f8"),  # weight of this settlement in the funding forecast
+        ("flag", "i8"),  # what the missing-data policy did
+    ],
+    align=True,
+)
+
+BORROW_RATE = np.dtype([("rate", "f8"), ("flag", "i8")], align=True)  # flag: crypto.simulator.gaps.BORROW_*
+
+HOLDING = np.dtype(
+    [
+        ("balance", "f8"),
+        ("reserved", "f8"),  # held back for working orders
+        ("treasury", "f8"),  # part of the balance that no leg brought in
+        ("price_leg", "i8"),  # leg whose valuation prices the asset here, -1: account currency, -2: none
+    ],
+    align=True,
+)
+
+WALLET = np.dtype([("venue", "i8"), ("equity", "f8")], align=True)
+
 JOURNAL = np.dtype(
     [
         ("time_ms", "i8"),
@@ -148,59 +174,6 @@ JOURNAL = np.dtype(
     align=True,
 )
 
-RULES = np.dtype(
-    [
-        ("start_ms", "i8"),
-        ("bar_ms", "i8"),
-        ("bar_hours", "f8"),
-        ("account_asset", "i8"),
-        ("transit", "i8"),  # wallet row of transfers on their way
-        ("valuation_last", "i8"),
-        # features and signal
-        ("basis_alpha", "f8"),
-        ("variance_alpha", "f8"),
-        ("turnover_alpha", "f8"),
-        ("warmup_bars", "i8"),
-        ("stale_after_bars", "i8"),
-        ("holding_hours", "f8"),
-        ("entry_edge", "f8"),
-        ("basis_reversion", "f8"),
-        ("min_holding_ms", "i8"),
-        ("cooldown_ms", "i8"),
-        ("flip_annual", "f8"),
-        ("basis_blowout", "f8"),
-        ("pair_drawdown", "f8"),
-        # portfolio
-        ("deploy", "f8"),
-        ("collateral_ratio", "f8"),
-        ("min_collateral_ratio", "f8"),
-        ("max_collateral_ratio", "f8"),
-        ("leverage", "f8"),
-        ("min_pair_notional", "f8"),
-        ("resize_band", "f8"),
-        # risk
-        ("max_pair_fraction", "f8"),
-        ("max_venue_fraction", "f8"),
-        ("max_gross_leverage", "f8"),
-        ("max_drawdown", "f8"),
-        ("max_delta_fraction", "f8"),
-        # execution and transfers
-        ("latency_ms", "i8"),
-        ("maker_first", "i8"),
-        ("first_leg", "i8"),  # 0 spot, 1 perp, 2 thin
-        ("timeout_ms", "i8"),
-        ("max_participation", "f8"),
-        ("max_orders_per_hour", "i8"),
-        ("grace_policy", "i8"),
-        ("fill_at_last_close", "i8"),
-        ("cross_venue", "i8"),
-        ("transfer_delay_ms", "i8"),
-        ("cross_venue_delay_ms", "i8"),
-        ("cross_venue_fee", "f8"),
-    ],
-    align=True,
-)
-
 RUN = np.dtype(
     [
         ("instant", "i8"),
@@ -212,6 +185,7 @@ RUN = np.dtype(
         ("equity", "f8"),
         ("peak_equity", "f8"),
         ("killed", "i8"),
+        ("transfers_active", "i8"),
         ("status", "i8"),
         ("status_leg", "i8"),
         ("status_row", "i8"),
@@ -267,34 +241,27 @@ JOURNAL_EVENTS = (
 MAX_TRANSFERS = 64
 
 
+OPEN, HIGH, LOW, CLOSE, VOLUME, VALUE = range(6)  # columns of World.bars; VALUE: valuation price at the bar's close
+
+BASIS_BPS, CARRY_ANNUAL, SPOT_VALUE, PERP_VALUE, COLLATERAL, PNL = range(6)  # columns of World.series
+
+
 class World(NamedTuple):
     """All arrays of a run. L legs, P pairs, W wallets (last: transit), A assets, T bars, C components, S settlements."""
 
     # market, read only
-    open: Floats  # (L, T) venue quote, NaN: no bar
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats  # (L, T) contracts
-    value: Floats  # (L, T) valuation price at the close of the bar, last known where there is none
-    settle_ms: Integers  # (S,) grouped by leg, ascending
-    settle_rate: Floats
-    settle_mark: Floats  # venue quote
-    settle_hours: Floats  # interval that ends here
-    settle_alpha: Floats  # weight of this settlement in the funding forecast
-    settle_flag: Integers
-    borrow_rate: Floats  # (P, H) per hour from start_ms, NaN: none
-    borrow_flag: Integers  # (P, H) 0 known, 1 last known, 2 skip, 3 fail
+    bars: Floats  # (L, T, 6) venue quote, NaN: no bar; volume in contracts
+    settlements: Any  # (S,) SETTLEMENT, grouped by leg, ascending
+    borrow: Any  # (P, H) BORROW_RATE by hour from start_ms
     rules: Any  # (1,) RULES
-    price_leg: Integers  # (W, A) leg whose valuation prices the asset in that wallet, -1: account currency, -2: none
-    venue: Integers  # (W,) venue number of a wallet
     # state
+    wallets: Any  # (W,) WALLET
+    holdings: Any  # (W, A) HOLDING
     legs: Any  # (L,) LEG
     pairs: Any  # (P,) PAIR
     quotes: Any  # (P,) QUOTE
-    balance: Floats  # (W, A)
-    reserved: Floats  # (W, A) held back for working orders
-    treasury: Floats  # (W, A) part of the balance that no leg brought in
+    features: Any  # (P,) crypto.pipeline.features.FEATURES, for Python code
+    positions: Any  # (P,) crypto.pipeline.signal.POSITION, for Python code
     transfers: Any  # (MAX_TRANSFERS,) TRANSFER
     run: Any  # (1,) RUN
     # append-only records
@@ -304,7 +271,5 @@ class World(NamedTuple):
     trips: Any
     # series by instant, row 0 is the start
     wallet_equity: Floats  # (T + 1, W)
-    pair_pnl: Floats  # (T + 1, P)
-    leg_attribution: Floats  # (T + 1, L, C)
-    treasury_attribution: Floats  # (T + 1, W, C)
-    series: Floats  # (T + 1, P, 5) basis_bps, carry_annual, spot value, perp value, collateral ratio
+    attribution: Floats  # (T + 1, L + W, C): a row per leg, then a row per wallet for what no leg owns
+    series: Floats  # (T + 1, P, 6)

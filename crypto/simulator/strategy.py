@@ -1,14 +1,14 @@
 """The pipeline applied to the simulated exchange at one instant: from each pair's quote to orders and transfers.
 
-``decide_all`` runs the default stages in compiled code. ``crypto.pipeline.stages`` runs the same functions as Python
-objects that a user can replace one by one; both use ``account_of``, ``filters_of`` and ``act`` below.
+``decide_all`` runs the default stages in compiled code. ``crypto.simulator.python_strategy`` runs the same functions
+as Python objects that a user can replace one by one; it enters compiled code through the functions marked ``@jit``.
 """
 
 from __future__ import annotations
 
 import math
 
-from crypto.compiled import jit
+from crypto.compiled import jit, kernel
 from crypto.pipeline import execution, features, portfolio, risk, signal
 from crypto.pipeline.features import Features
 from crypto.pipeline.portfolio import Account, Action, Filters, Target
@@ -17,7 +17,7 @@ from crypto.pipeline.signal import Signal
 from crypto.simulator.clock import send_transfer, transfer_pending
 from crypto.simulator.desk import order_value, send
 from crypto.simulator.posting import note
-from crypto.simulator.state import DECISION, INVERSE, SIGNAL, TRIP_CLOSED, TRIP_OPENED, World
+from crypto.simulator.state import CARRY_ANNUAL, DECISION, INVERSE, SIGNAL, TRIP_CLOSED, TRIP_OPENED, World
 from crypto.simulator.valuation import (
     free_cash,
     free_margin,
@@ -32,7 +32,7 @@ _KEEP, _OPEN, _TRANSFER = int(Action.KEEP), int(Action.OPEN), int(Action.TRANSFE
 _LEG_TIMEOUT, _KILLED = int(Reason.LEG_TIMEOUT), int(Reason.KILLED)
 
 
-@jit
+@kernel
 def filters_of(world: World, pair: int) -> Filters:
     """The venues' filters and fees for a pair."""
     spot, perp = world.legs[2 * pair], world.legs[2 * pair + 1]
@@ -55,18 +55,18 @@ def filters_of(world: World, pair: int) -> Filters:
     )
 
 
-@jit
+@kernel
 def account_of(world: World, pair: int) -> Account:
     """The account as the pair sees it now."""
     run, rules = world.run[0], world.rules[0]
     spot, perp = world.legs[2 * pair], world.legs[2 * pair + 1]
-    same_venue = world.venue[spot.wallet] == world.venue[perp.wallet]
+    same_venue = world.wallets[spot.wallet].venue == world.wallets[perp.wallet].venue
     shared = spot.wallet == perp.wallet
     gross, on_venue = 0.0, 0.0
     for other in range(world.pairs.shape[0]):
         size = notional(world, 2 * other + 1)
         gross += size
-        if world.venue[world.legs[2 * other + 1].wallet] == world.venue[perp.wallet]:
+        if world.wallets[world.legs[2 * other + 1].wallet].venue == world.wallets[perp.wallet].venue:
             on_venue += size
     in_account_currency = perp.settle_asset == rules.account_asset
     perp_cash = free_margin(world, perp.wallet, perp.settle_asset)
@@ -93,23 +93,16 @@ def account_of(world: World, pair: int) -> Account:
     )
 
 
-@jit
+@kernel
 def features_of(world: World, pair: int) -> Features:
     """Bring the pair's features to now."""
-    return features.update(
-        world.pairs,
-        world.quotes,
-        world.rules,
-        world.legs,
-        world.settle_ms,
-        world.settle_rate,
-        world.settle_hours,
-        world.settle_alpha,
-        pair,
-    )
+    end = world.legs[2 * pair + 1].settle_end
+    seen = features.update(world.pairs, world.quotes, world.rules[0], world.settlements, end, pair)
+    world.series[world.run[0].instant, pair, CARRY_ANNUAL] = seen.carry_annual if seen.warm else math.nan
+    return seen
 
 
-@jit
+@kernel
 def close_finished(world: World, pair: int) -> None:
     """End the pair's round trip when its work is over and nothing but dust is left."""
     row, rules = world.pairs[pair], world.rules[0]
@@ -132,7 +125,7 @@ def close_finished(world: World, pair: int) -> None:
     row.cooldown_until_ms = world.run[0].time_ms + rules.cooldown_ms
 
 
-@jit
+@kernel
 def _open_trip(world: World, pair: int, seen: Features, target: Target) -> None:
     row, run = world.pairs[pair], world.run[0]
     row.direction = target.direction
@@ -154,7 +147,7 @@ def _open_trip(world: World, pair: int, seen: Features, target: Target) -> None:
     note(world, TRIP_OPENED, pair, target.reason, row.trip, target.direction, seen.spot_price, row.trip_notional, seen.basis)
 
 
-@jit
+@kernel
 def act(world: World, pair: int, seen: Features, target: Target) -> None:
     """Carry out an approved target: a transfer, or the start of two-leg work."""
     row, rules = world.pairs[pair], world.rules[0]
@@ -163,7 +156,7 @@ def act(world: World, pair: int, seen: Features, target: Target) -> None:
         source, destination = spot.wallet, perp.wallet
         if target.transfer < 0.0:
             source, destination = perp.wallet, spot.wallet
-        same = world.venue[source] == world.venue[destination]
+        same = world.wallets[source].venue == world.wallets[destination].venue
         delay = rules.transfer_delay_ms if same else rules.cross_venue_delay_ms
         fee = 0.0 if same else rules.cross_venue_fee
         amount = min(abs(target.transfer), free_cash(world, source))
@@ -175,11 +168,11 @@ def act(world: World, pair: int, seen: Features, target: Target) -> None:
             _open_trip(world, pair, seen, target)
     else:
         row.exit_reason = target.reason
-    execution.start(world.pairs, pair, target, perp.step_lots, world.rules)
+    execution.start(world.pairs, pair, target, perp.step_lots, rules)
     send(world, pair)
 
 
-@jit
+@kernel
 def note_signal(world: World, pair: int, found: Signal, seen: Features) -> None:
     """Journal a signal when its reason differs from the pair's last one."""
     row = world.pairs[pair]
@@ -188,7 +181,7 @@ def note_signal(world: World, pair: int, found: Signal, seen: Features) -> None:
         note(world, SIGNAL, pair, found.reason, -1, found.direction, seen.basis, found.expected_net, seen.carry_annual)
 
 
-@jit
+@kernel
 def note_decision(world: World, pair: int, target: Target, approved: bool, reason: int) -> None:
     """Journal a decision: every approved one, and a refusal when its reason differs from the last."""
     row = world.pairs[pair]
@@ -199,37 +192,74 @@ def note_decision(world: World, pair: int, target: Target, approved: bool, reaso
     row.last_decision = code
 
 
-@jit
+@kernel
 def is_quiet(found: Signal, direction: int, attention: int, killed: int) -> bool:
     """Whether nothing can follow from a signal, so that the later stages need not be asked."""
     return found.direction == direction and attention == 0 and (killed == 0 or direction == 0)
 
 
-@jit
+@kernel
 def decide(world: World, pair: int) -> None:
     """All stages of the default pipeline for one pair."""
-    close_finished(world, pair)
     row, run = world.pairs[pair], world.run[0]
     seen = features_of(world, pair)
-    world.series[run.instant, pair, 1] = seen.carry_annual if seen.warm else math.nan
     if row.phase != execution.IDLE:
         send(world, pair)
         return
     held = signal.position(world.pairs, pair, run.time_ms)
-    found = signal.evaluate(seen, held, world.rules)
+    found = signal.evaluate(seen, held, world.rules[0])
     note_signal(world, pair, found, seen)
     if is_quiet(found, held.direction, world.quotes[pair].attention, run.killed):
         return
     account, filters = account_of(world, pair), filters_of(world, pair)
-    target = portfolio.allocate(found, seen, held, account, filters, world.rules)
-    verdict = risk.review(target, seen, account, filters, world.rules)
+    target = portfolio.allocate(found, seen, held, account, filters, world.rules[0])
+    verdict = risk.review(target, seen, account, filters, world.rules[0])
     note_decision(world, pair, target, verdict.approved, verdict.reason)
     if verdict.approved:
         act(world, pair, seen, target)
 
 
-@jit
+@kernel
 def decide_all(world: World) -> None:
     """The strategy's turn at one instant."""
     for pair in range(world.pairs.shape[0]):
+        close_finished(world, pair)
+    for pair in range(world.pairs.shape[0]):
         decide(world, pair)
+
+
+@kernel
+def prepare_all(world: World) -> None:
+    """What ``decide`` does before the signal, for every pair; Python stages read the tables and go on from there."""
+    for pair in range(world.pairs.shape[0]):
+        close_finished(world, pair)
+    for pair in range(world.pairs.shape[0]):
+        features.store(world.features, pair, features_of(world, pair))
+        if world.pairs[pair].phase == execution.IDLE:
+            signal.store(world.positions, pair, signal.position(world.pairs, pair, world.run[0].time_ms))
+
+
+@jit
+def situation_of(world: World, pair: int) -> tuple[Account, Filters]:
+    """``account_of`` and ``filters_of``, for Python."""
+    return account_of(world, pair), filters_of(world, pair)
+
+
+@jit
+def signal_found(world: World, pair: int, found: Signal, seen: Features) -> None:
+    """``note_signal``, for Python."""
+    note_signal(world, pair, found, seen)
+
+
+@jit
+def decision_made(world: World, pair: int, seen: Features, target: Target, approved: bool, reason: int) -> None:
+    """Journal a decision and carry it out when it was approved, for Python."""
+    note_decision(world, pair, target, approved, reason)
+    if approved:
+        act(world, pair, seen, target)
+
+
+@jit
+def send_due(world: World, pair: int) -> None:
+    """Send what the pair's work in progress asks for, for Python."""
+    send(world, pair)

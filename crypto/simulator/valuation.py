@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 
-from crypto.compiled import jit
+from crypto.compiled import kernel
 from crypto.ledger import Component
 from crypto.simulator.posting import attribute, attribute_treasury
-from crypto.simulator.state import INVERSE, World
+from crypto.simulator.state import (INVERSE, VALUE, World)
 
 _BASIS, _DELTA, _COLLATERAL = int(Component.BASIS), int(Component.DELTA), int(Component.COLLATERAL)
 
 
-@jit
+@kernel
 def unrealised(world: World, leg: int) -> float:
     """Unrealised profit of a perp leg at its valuation price, in its settlement asset."""
     row = world.legs[leg]
@@ -23,7 +23,7 @@ def unrealised(world: World, leg: int) -> float:
     return float(row.lots * row.units_per_lot * (row.value_price - row.entry))
 
 
-@jit
+@kernel
 def notional(world: World, leg: int) -> float:
     """Absolute notional of a perp leg at its valuation price, account currency."""
     row = world.legs[leg]
@@ -34,7 +34,7 @@ def notional(world: World, leg: int) -> float:
     return float(abs(row.lots) * row.units_per_lot * row.value_price)
 
 
-@jit
+@kernel
 def perp_base(world: World, leg: int) -> float:
     """Signed base quantity of a perp leg; for inverse contracts value over entry price, which is what spot hedges."""
     row = world.legs[leg]
@@ -45,48 +45,48 @@ def perp_base(world: World, leg: int) -> float:
     return float(row.lots * row.base_per_lot)
 
 
-@jit
+@kernel
 def spot_base(world: World, leg: int) -> float:
     """Signed base quantity of a spot leg: holding less debt and interest owed."""
     row = world.legs[leg]
     return float(row.holding - row.debt - row.owed)
 
 
-@jit
+@kernel
 def revalue(world: World, bar: int) -> None:
     """Move every leg to its valuation price at the close of ``bar`` and attribute the moves."""
     legs = world.legs
     for leg in range(legs.shape[0]):
-        price = world.value[leg, bar]
+        price = world.bars[leg, bar, VALUE]
         known = price == price and legs[leg].value_price == legs[leg].value_price
         legs[leg].move = price - legs[leg].value_price if known else 0.0
     _revalue_treasury(world)
     for pair in range(world.pairs.shape[0]):
         _revalue_spot(world, 2 * pair)
-        _revalue_perp(world, 2 * pair + 1, world.value[2 * pair, bar], world.value[2 * pair + 1, bar])
+        _revalue_perp(world, 2 * pair + 1, world.bars[2 * pair, bar, VALUE], world.bars[2 * pair + 1, bar, VALUE])
     for leg in range(legs.shape[0]):
-        if world.value[leg, bar] == world.value[leg, bar]:
-            legs[leg].value_price = world.value[leg, bar]
+        if world.bars[leg, bar, VALUE] == world.bars[leg, bar, VALUE]:
+            legs[leg].value_price = world.bars[leg, bar, VALUE]
 
 
-@jit
+@kernel
 def _revalue_treasury(world: World) -> None:
-    for wallet in range(world.treasury.shape[0]):
-        for asset in range(world.treasury.shape[1]):
-            leg = world.price_leg[wallet, asset]
-            if leg >= 0 and world.treasury[wallet, asset] != 0.0:
-                change = world.treasury[wallet, asset] * world.legs[leg].move
+    for wallet in range(world.holdings.shape[0]):
+        for asset in range(world.holdings.shape[1]):
+            leg = world.holdings[wallet, asset].price_leg
+            if leg >= 0 and world.holdings[wallet, asset].treasury != 0.0:
+                change = world.holdings[wallet, asset].treasury * world.legs[leg].move
                 attribute_treasury(world, wallet, _COLLATERAL, change)
 
 
-@jit
+@kernel
 def _revalue_spot(world: World, leg: int) -> None:
     base = spot_base(world, leg)
     if base != 0.0:
         attribute(world, leg, _DELTA, base * world.legs[leg].move)
 
 
-@jit
+@kernel
 def _revalue_perp(world: World, leg: int, spot_price: float, price: float) -> None:
     row = world.legs[leg]
     spot_move = world.legs[leg - 1].move
@@ -105,10 +105,10 @@ def _revalue_perp(world: World, leg: int, spot_price: float, price: float) -> No
         attribute(world, leg, _BASIS, row.lots * row.units_per_lot * row.move - delta)
 
 
-@jit
+@kernel
 def asset_price(world: World, wallet: int, asset: int) -> float:
     """Value of one unit of the asset in that wallet, account currency; NaN where nothing prices it."""
-    leg = world.price_leg[wallet, asset]
+    leg = world.holdings[wallet, asset].price_leg
     if leg == -1:
         return 1.0
     if leg == -2:
@@ -116,13 +116,13 @@ def asset_price(world: World, wallet: int, asset: int) -> float:
     return float(world.legs[leg].value_price)
 
 
-@jit
+@kernel
 def wallet_equity(world: World, wallet: int) -> float:
     """Balances less debt plus unrealised profit of one wallet, account currency."""
     total = 0.0
-    for asset in range(world.balance.shape[1]):
-        if world.balance[wallet, asset] != 0.0:
-            total += world.balance[wallet, asset] * asset_price(world, wallet, asset)
+    for asset in range(world.holdings.shape[1]):
+        if world.holdings[wallet, asset].balance != 0.0:
+            total += world.holdings[wallet, asset].balance * asset_price(world, wallet, asset)
     legs = world.legs
     for leg in range(legs.shape[0]):
         if legs[leg].wallet == wallet:
@@ -134,10 +134,10 @@ def wallet_equity(world: World, wallet: int) -> float:
     return total
 
 
-@jit
+@kernel
 def margin_equity(world: World, wallet: int, settle_asset: int) -> float:
     """What backs the wallet's perps that settle in ``settle_asset``: its balance plus their unrealised profit, in value."""
-    total = world.balance[wallet, settle_asset]
+    total = world.holdings[wallet, settle_asset].balance
     legs = world.legs
     for pair in range(world.pairs.shape[0]):
         leg = 2 * pair + 1
@@ -146,7 +146,7 @@ def margin_equity(world: World, wallet: int, settle_asset: int) -> float:
     return float(total * asset_price(world, wallet, settle_asset))
 
 
-@jit
+@kernel
 def wallet_notional(world: World, wallet: int, settle_asset: int) -> float:
     """Absolute perp notional of a wallet in contracts that settle in ``settle_asset``."""
     total = 0.0
@@ -158,23 +158,23 @@ def wallet_notional(world: World, wallet: int, settle_asset: int) -> float:
     return total
 
 
-@jit
+@kernel
 def free_margin(world: World, wallet: int, settle_asset: int) -> float:
     """Margin equity that neither initial margin nor working orders hold, account currency; may be negative."""
     used = wallet_notional(world, wallet, settle_asset) / world.rules[0].leverage
-    held = world.reserved[wallet, settle_asset] * asset_price(world, wallet, settle_asset)
+    held = world.holdings[wallet, settle_asset].reserved * asset_price(world, wallet, settle_asset)
     return margin_equity(world, wallet, settle_asset) - used - held
 
 
-@jit
+@kernel
 def free_cash(world: World, wallet: int) -> float:
     """Account currency that can be spent or sent from a wallet: balance less what orders and perps need."""
     account = world.rules[0].account_asset
-    cash = world.balance[wallet, account] - world.reserved[wallet, account]
+    cash = world.holdings[wallet, account].balance - world.holdings[wallet, account].reserved
     return min(cash, free_margin(world, wallet, account))
 
 
-@jit
+@kernel
 def pair_pnl(world: World, pair: int) -> float:
     """Cumulative profit of a pair from the cash its legs moved and the value they hold; not from the attribution."""
     spot, perp = world.legs[2 * pair], world.legs[2 * pair + 1]

@@ -18,6 +18,7 @@ _REMEDIES = {
     errno.EROFS: "the disk is read-only: choose a folder that can be written",
     errno.EACCES: "choose a folder that you may write, or change its permissions",
     errno.EPERM: "choose a folder that you may write, or change its permissions",
+    errno.EEXIST: "a part of that path is a file, not a folder: choose another path",
     errno.ENOTDIR: "a part of that path is a file, not a folder: choose another path",
     errno.EISDIR: "that path is a folder: name a file",
     errno.ENAMETOOLONG: "choose a shorter path",

@@ -239,7 +239,7 @@ def _wrong_unit(rows: _Rows, index: int, value: float, layout: Layout) -> DataEr
         instant = iso(round(value / _PER_MS[fitting[0]]))
         remedy = f"read as {fitting[0]} it is {instant}: pass --time-unit {fitting[0]}"
     return DataError(
-        f"{rows.origin.row(index)}: {layout.time_column} {value:.15g} is outside 2009 .. 2100 as {layout.time_unit}",
+        f"{rows.origin.row(index)}: {layout.time_column} {value:.16g} is outside 2009 .. 2100 as {layout.time_unit}",
         remedy=remedy,
     )
 

@@ -157,5 +157,7 @@ footer{color:var(--muted);font-size:.82rem;padding-top:1.2rem;padding-bottom:2.5
  h2{break-after:avoid}
  .scroll{overflow:visible}
  table{font-size:9px}th,td{padding:.2rem .3rem}
+ table.dense{font-size:7px}table.dense th,table.dense td{padding:.15rem .2rem}
+ .tiles{grid-template-columns:repeat(4,1fr)}
 }
 """

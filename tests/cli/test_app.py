@@ -153,24 +153,39 @@ def test_version_and_help(command, capsys) -> None:
     assert "Exit codes" in text
 
 
+ENDLESS = """
+import sys, types
+from cli import app
+
+def register(root):
+    @root.command("job")
+    def job():
+        while True:
+            sys.stdout.write("line\\n" * 1000)
+
+    @root.command("other")
+    def other():
+        pass
+
+module = types.ModuleType("cli.job")
+module.register = register
+sys.modules["cli.job"] = module
+app.COMMAND_MODULES = ("cli.job",)
+sys.exit(app.run(["job"]))
+"""
+
+
 def test_output_into_a_closed_pipe_is_quiet() -> None:
-    code = (
-        "import sys, types; from cli import app\n"
-        "module = types.ModuleType('cli.job')\n"
-        "def register(root):\n"
-        "    root.command('job')(lambda: sys.stdout.write('line\\n' * 200_000) and None)\n"
-        "    root.command('other')(lambda: None)\n"
-        "module.register = register; sys.modules['cli.job'] = module; app.COMMAND_MODULES = ('cli.job',)\n"
-        "sys.exit(app.run(['job']))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stdout.readline() == b"line\n"
     process.stdout.close()
     message = process.stderr.read()
     process.stderr.close()
-    assert (process.wait(), message) == (141, b"")
+    assert (process.wait(timeout=60), message) == (141, b"")
 
 
 def test_python_dash_m_cli_is_carry() -> None:
