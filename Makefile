@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PYTHON
 
 BIN := .venv/bin
-BENCH := bench/.venv/bin
+PEERS := bench/.venv
 
 .PHONY: help
 help: #-- List the targets
@@ -39,9 +39,9 @@ docs: dev #-- Check the documentation: links, commands, every subcommand and set
 	$(BIN)/python -m pytest tests/architecture/test_docs.py $(ARGS)
 
 .PHONY: bench
-bench: #-- Measure speed against the peers, in an environment of its own
-	@.ci/environment bench/.venv requirements-bench.lock
-	@$(BENCH)/python -m bench $(ARGS)
+bench: runtime #-- Measure speed against the peers, which get an environment of their own
+	@.ci/environment $(PEERS) requirements-bench.lock
+	@CARRY_BENCH_PEERS_PYTHON=$(CURDIR)/$(PEERS)/bin/python $(BIN)/python -m bench $(ARGS)
 
 .PHONY: format
 format: dev #-- Format the code and apply the linter's safe fixes

@@ -60,12 +60,15 @@ def make_grid(infos: Sequence[SeriesInfo], timeframe: str, start: str, end: str)
     end_ms = _bound("end", end, bar_ms, timeframe) if end else last
     if start and end and end_ms <= start_ms:
         raise UsageError(f"end {end} is not after start {start}", remedy="give a later end")
+    common = DataError(f"the series have no time in common; {held_span(infos)}", remedy=_REMEDY)
+    if not (start or end) and end_ms <= start_ms:
+        raise common
     for info in infos:
         if info.last_ms < start_ms or info.first_ms >= end_ms:
             asked = f"{iso(start_ms)} and {iso(end_ms)}"
             raise DataError(f"no {info.key} between {asked}; {held_span(infos)}", remedy=_REMEDY)
     if end_ms <= start_ms:
-        raise DataError(f"the series have no time in common; {held_span(infos)}", remedy=_REMEDY)
+        raise common
     return Grid(start_ms, end_ms, timeframe)
 
 

@@ -73,9 +73,7 @@ def test_time_units(tmp_path: Path, unit: str, stamp: str) -> None:
 
 @settings(max_examples=50)
 @given(st.integers(T0, T0 + 10**11))
-def test_seconds_with_decimals_keep_their_milliseconds(
-    tmp_path_factory: pytest.TempPathFactory, stamp: int
-) -> None:
+def test_seconds_with_decimals_keep_their_milliseconds(tmp_path_factory: pytest.TempPathFactory, stamp: int) -> None:
     text = f"time,funding_rate\n{stamp // 1000}.{stamp % 1000:03d},0.0001\n"
     path = write(tmp_path_factory.mktemp("csv"), text)
     assert read_file(path, FUNDING, Layout(time_unit="s"), "x").columns["time_ms"].tolist() == [stamp]

@@ -42,7 +42,9 @@ def hours(count: int, start: int = T0, step: int = HOUR) -> list[int]:
 
 def ingest(folder: Path, lake: Lake, options: IngestOptions | None = None, venue: str = "binance") -> list[Ingested]:
     found, _ = freqtrade.find_files(folder, venue)
-    return [ingest_piece(lake, piece, options or IngestOptions()) for piece in freqtrade.read_files(found, "freqtrade test")]
+    return [
+        ingest_piece(lake, piece, options or IngestOptions()) for piece in freqtrade.read_files(found, "freqtrade test")
+    ]
 
 
 @pytest.fixture
@@ -131,7 +133,9 @@ def test_values_come_back_bit_for_bit(
     folder = tmp_path_factory.mktemp("freqtrade")
     expected = np.array(rows)
     dates = pa.array([stamp // 1000 for stamp in hours(len(rows))], pa.int64()).cast(pa.timestamp("s"))
-    table = pa.table({"date": dates.cast(pa.timestamp(unit, zone))} | {n: expected[:, i] for i, n in enumerate((*PRICES, "volume"))})
+    table = pa.table(
+        {"date": dates.cast(pa.timestamp(unit, zone))} | {n: expected[:, i] for i, n in enumerate((*PRICES, "volume"))}
+    )
     feather.write_feather(table, folder / "BTC_USDT-1h.feather", compression=compression)
     lake = Lake(folder / "lake")
     ingest(folder, lake)
@@ -190,9 +194,7 @@ def test_folders_without_anything_to_read(tmp_path: Path) -> None:
         ("half", "truncated or not a feather file"),
     ],
 )
-def test_missing_empty_and_truncated_files_are_named(
-    tmp_path: Path, content: bytes | str | None, words: str
-) -> None:
+def test_missing_empty_and_truncated_files_are_named(tmp_path: Path, content: bytes | str | None, words: str) -> None:
     path = save(tmp_path / "BTC_USDT-1h.feather", candles(hours(500), [1.0] * 500))
     found, _ = freqtrade.find_files(tmp_path, "binance")
     whole = path.read_bytes()
@@ -218,7 +220,9 @@ def test_missing_empty_and_truncated_files_are_named(
         (lambda t: t.take([0, 0, 1]), "row 2: 2020-01-01T00:00:00Z stands there twice"),
         (lambda t: t.slice(0, 0), "holds no rows"),
         (
-            lambda t: t.set_column(0, "date", pa.array([datetime.datetime(2020, 1, 1), None, None], pa.timestamp("ms"))),
+            lambda t: t.set_column(
+                0, "date", pa.array([datetime.datetime(2020, 1, 1), None, None], pa.timestamp("ms"))
+            ),
             "row 2: date is missing",
         ),
     ],
@@ -257,7 +261,9 @@ def test_the_last_bar_stays_unless_asked_or_unfinished(tmp_path: Path) -> None:
 
 def test_five_minutes_become_hours_and_join_hours(tmp_path: Path, lake: Lake) -> None:
     save(tmp_path / "a" / "BTC_USDT-1h.feather", candles(hours(1), [112.0], volume=12.0))
-    save(tmp_path / "b" / "BTC_USDT-5m.feather", candles(hours(30, T0 + HOUR, 300_000), [float(i) for i in range(1, 31)]))
+    save(
+        tmp_path / "b" / "BTC_USDT-5m.feather", candles(hours(30, T0 + HOUR, 300_000), [float(i) for i in range(1, 31)])
+    )
     ingest(tmp_path / "a", lake)
     (outcome,) = ingest(tmp_path / "b", lake, IngestOptions(resample="1h"))
     assert outcome.notes == ("made 1h bars of 5m bars, 1 incomplete left out",)

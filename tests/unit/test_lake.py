@@ -80,7 +80,12 @@ def test_any_exception_leaves_the_old_file_and_no_temporary_one(tmp_path: Path, 
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [(errno.ENOSPC, "free some space"), (errno.EROFS, "read-only"), (errno.EACCES, "may write"), (errno.EDQUOT, "quota")],
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "may write"),
+        (errno.EDQUOT, "quota"),
+    ],
 )
 def test_a_failing_disk_is_an_output_error_that_names_path_and_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str
@@ -301,7 +306,9 @@ def test_what_is_not_held_is_named_with_what_is(lake: Lake) -> None:
     with pytest.raises(DataError, match="there is no lake at"):
         lake.read(BARS)
     lake.write(BARS, bars([100.0]), REAL)
-    with pytest.raises(DataError, match="holds no binance:linear:BTCUSDT bars 5m; held: binance:linear:BTCUSDT bars 1h"):
+    with pytest.raises(
+        DataError, match="holds no binance:linear:BTCUSDT bars 5m; held: binance:linear:BTCUSDT bars 1h"
+    ):
         lake.read(SeriesKey("binance", "linear", "BTCUSDT", "bars", "5m"))
     with pytest.raises(DataError, match="holds no binance:linear:BTCUSD bars 1h; held: binance:linear:BTCUSDT"):
         lake.info(SeriesKey("binance", "linear", "BTCUSD", "bars", "1h"))
@@ -332,7 +339,9 @@ def test_a_contradiction_is_refused_unless_replacing(lake: Lake) -> None:
     lake.merge(BARS, bars([100.0, 101.0, 102.0]), REAL)
     other = bars([100.0, 101.0, 102.0, 103.0])
     other["close"][1] = 101.5
-    with pytest.raises(DataError, match=r"row 2: 2020-01-01T01:00:00Z contradicts .* close 101\.5 \(held 101\) \(1 such"):
+    with pytest.raises(
+        DataError, match=r"row 2: 2020-01-01T01:00:00Z contradicts .* close 101\.5 \(held 101\) \(1 such"
+    ):
         lake.merge(BARS, other, REAL)
     assert lake.read(BARS).columns["close"].tolist() == [100.0, 101.0, 102.0]
     result = lake.merge(BARS, other, REAL, replace=True)

@@ -51,7 +51,9 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-def load(lake: Lake, start: str = "", end: str = "", keys: tuple[str, ...] = (SPOT, PERP), timeframe: str = "1h") -> MarketHistory:
+def load(
+    lake: Lake, start: str = "", end: str = "", keys: tuple[str, ...] = (SPOT, PERP), timeframe: str = "1h"
+) -> MarketHistory:
     return load_market(lake, keys, timeframe, start, end, tolerance_ms=60_000)
 
 
@@ -161,7 +163,9 @@ def test_shorter_bars_are_put_together_and_longer_ones_refused(lake: Lake) -> No
 
 
 def test_ranges_are_checked(lake: Lake) -> None:
-    with pytest.raises(DataError, match=f"no {SPOT} bars 1h between 2018-01-01.* and 2018-02-01.*held: {SPOT} .*2019-12-31T14"):
+    with pytest.raises(
+        DataError, match=f"no {SPOT} bars 1h between 2018-01-01.* and 2018-02-01.*held: {SPOT} .*2019-12-31T14"
+    ):
         load(lake, "2018-01-01", "2018-02-01")
     with pytest.raises(UsageError, match="end 2020-01-01 is not after start 2020-01-02"):
         load(lake, "2020-01-02", "2020-01-01")
@@ -190,7 +194,9 @@ def test_a_perp_without_funding_is_refused(lake: Lake) -> None:
 
 
 def test_a_stamp_beyond_the_tolerance_is_refused_by_name(lake: Lake) -> None:
-    with pytest.raises(DataError, match=f"{PERP} funding: funding row 0: .* is 17 ms from the whole hour, tolerance 16"):
+    with pytest.raises(
+        DataError, match=f"{PERP} funding: funding row 0: .* is 17 ms from the whole hour, tolerance 16"
+    ):
         load_market(lake, [PERP], "1h", "", "", tolerance_ms=16)
 
 
@@ -205,7 +211,10 @@ def test_a_stamp_far_off_outside_the_range_does_not_matter(lake: Lake) -> None:
 
 
 def test_borrow_rates_start_with_the_one_that_holds_at_the_start(lake: Lake) -> None:
-    rates = {"time_ms": T0 + HOUR * np.array([-30, -20, 3, 5, 90]), "hourly_rate": np.array([1.0, 2.0, 3.0, 4.0, 5.0]) * 1e-6}
+    rates = {
+        "time_ms": T0 + HOUR * np.array([-30, -20, 3, 5, 90]),
+        "hourly_rate": np.array([1.0, 2.0, 3.0, 4.0, 5.0]) * 1e-6,
+    }
     lake.write(SeriesKey("binance", "asset", "USDT", "borrow"), rates, REAL)
     assets = [("binance", "USDT"), ("binance", "BTC")]
     market = load_market(lake, [SPOT], "1h", "2020-01-01", "2020-01-02", tolerance_ms=60_000, borrow_assets=assets)

@@ -1,0 +1,125 @@
+"""``carry backtest``: the pipeline on the embedded exchange, from a settings file to a folder of results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from cli import console
+from crypto.errors import InsolventError
+from data.settings import load_settings
+from research.backtest import BUNDLED_SAMPLE, FinishedRun, backtest, lake_of
+
+DEFAULT_CONFIG = Path(__file__).parents[1] / "config" / "carry.toml"
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="Settings file; the default runs on the bundled sample.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Change one key, section.key=value; may be given again.")
+]
+Start = Annotated[str | None, typer.Option("--start", help="First instant, ISO date, UTC.")]
+End = Annotated[str | None, typer.Option("--end", help="Last instant, ISO date, UTC, exclusive.")]
+Lake = Annotated[Path | None, typer.Option("--lake", help="Folder of the Parquet lake.")]
+Output = Annotated[Path | None, typer.Option("--out", help="Folder for results.")]
+Python = Annotated[bool, typer.Option("--python", help="Call the strategy's stages in Python instead of compiled.")]
+NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write the HTML report.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``carry backtest`` to the command line."""
+    app.command("backtest")(run)
+
+
+def run(
+    config: Config = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    start: Start = None,
+    end: End = None,
+    lake: Lake = None,
+    out: Output = None,
+    python: Python = False,
+    no_report: NoReport = False,
+    as_json: console.JsonFlag = False,
+) -> None:
+    """Backtest spot/perp pairs on the embedded exchange and write ledger, orders, journal and an HTML report.
+
+    Without options it runs config/carry.toml on the bundled sample, which is synthetic.
+
+    Example: carry backtest --config config/binance-six-years.toml --set portfolio.perp_leverage=3
+    """
+    changes = list(overrides or [])
+    given = (("run.start", start), ("run.end", end), ("data.lake", lake), ("output.directory", out))
+    changes += [f"{key}={value}" for key, value in given if value is not None]
+    if no_report:
+        changes.append("output.report=false")
+    settings = load_settings(config, changes)
+    if lake_of(settings) == BUNDLED_SAMPLE:
+        console.note("Input: the bundled sample market. It is SYNTHETIC; its results say nothing about real markets.")
+    finished = backtest(settings, compiled=not python, stage=console.progress, announce=console.note)
+    console.emit(_payload(finished), as_json, lambda: _show(finished))
+    if finished.result.status != "completed":
+        raise InsolventError(
+            f"the run {finished.result.status}", remedy="lower portfolio.deploy or raise portfolio.min_collateral_ratio"
+        )
+
+
+def _payload(finished: FinishedRun) -> dict[str, Any]:
+    result = finished.result
+    return {
+        "status": result.status,
+        "synthetic": result.provenance["synthetic"],
+        "directory": str(finished.directory),
+        "files": {name: str(path) for name, path in finished.files.items()},
+        "summary": result.summary,
+        "policies": result.policies,
+        "provenance": result.provenance,
+    }
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2%}"
+
+
+def _show(finished: FinishedRun) -> None:
+    result, summary = finished.result, finished.result.summary
+    provenance = result.provenance
+    title = f"{provenance['name']}: {provenance['start'][:10]} to {provenance['end'][:10]}, {provenance['timeframe']} bars"
+    if provenance["synthetic"]:
+        title += "  [SYNTHETIC]"
+    console.out.print(Panel(_headline(summary, result.settings["run"]["account_currency"]), title=title, expand=False))
+    console.out.print(_pair_table(summary))
+    for name, path in finished.files.items():
+        if name in {"report.html", "result.json"}:
+            console.out.print(Text(f"{name:12} {path}"), soft_wrap=True)
+    console.out.print(Text(f"all files    {finished.directory}"), soft_wrap=True)
+
+
+def _headline(summary: Any, currency: str) -> Text:
+    sharpe = summary["sharpe"]
+    lines = (
+        f"equity        {summary['start_equity']:,.2f} -> {summary['end_equity']:,.2f} {currency}",
+        f"net return    {_percent(summary['net_return'])}   a year {_percent(summary['annual_return'])}"
+        f"   volatility {_percent(summary['annual_volatility'])}   Sharpe {'-' if sharpe is None else f'{sharpe:.2f}'}",
+        f"max drawdown  {_percent(summary['max_drawdown'])}   in market {summary['time_in_market']:.0%} of the time",
+        f"round trips   {summary['round_trips']} closed, {summary['open_trips']} open   orders {summary['orders']}"
+        f" ({summary['rejected']} rejected, {summary['cancelled']} cancelled)   turnover {summary['turnover']:.1f}x",
+    )
+    return Text("\n".join(lines))
+
+
+def _pair_table(summary: Any) -> Table:
+    shown = ("funding", "basis", "delta", "borrow", "fees", "slippage", "collateral")
+    table = Table(title="Where it came from", title_justify="left")
+    table.add_column("pair")
+    for name in (*shown, "sum"):
+        table.add_column(name, justify="right")
+    for pair, parts in summary["pairs"].items():
+        table.add_row(pair, *(f"{parts[name]:,.2f}" for name in shown), f"{parts['pnl']:,.2f}")
+    total = summary["components"]
+    table.add_section()
+    table.add_row("all", *(f"{total[name]:,.2f}" for name in shown), f"{summary['net_pnl']:,.2f}")
+    return table

@@ -1,0 +1,286 @@
+"""From the arrays of a finished run to a ``BacktestResult``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from crypto.ledger import COMPONENT_NAMES, Flow
+from crypto.market import MarketHistory
+from crypto.pipeline.orders import Intent, OrderKind, OrderReason
+from crypto.pipeline.portfolio import Action
+from crypto.pipeline.post_trade import fill_trips, summarise
+from crypto.pipeline.reasons import Reason
+from crypto.result import BacktestResult
+from crypto.settings import Settings
+from crypto.simulator import state
+from crypto.simulator.setup import Names, Setup
+from crypto.simulator.state import COMPLETED, INSOLVENT, World
+from crypto.units import iso
+
+
+def outcome(
+    setup: Setup,
+    world: World,
+    market: MarketHistory,
+    settings: Settings,
+    provenance: Mapping[str, Any],
+    plain_settings: Mapping[str, Any],
+) -> BacktestResult:
+    """The result of a run that has ended. ``provenance`` brings what this package can't know (hashes, versions)."""
+    run, names = world.run[0], setup.names
+    count = int(run.instant) + 1 if int(run.status) == COMPLETED else int(run.instant)
+    pairs, bar_ms = len(names.pairs), int(world.rules[0].bar_ms)
+    time_ms = int(world.rules[0].start_ms) + np.arange(count, dtype=np.int64) * bar_ms
+    attribution = _by_pair(world, count)
+    series = world.series[:count]
+    trips = np.asarray(world.trips[: run.trip_rows]).copy()
+    orders = np.asarray(world.orders[: run.order_rows]).copy()
+    ledger = np.asarray(world.ledger[: run.ledger_rows]).copy()
+    fill_trips(trips, time_ms, attribution[:, :pairs], series, bar_ms)
+    _size_trips(trips, orders, world, bar_ms)
+    wallet_equity = world.wallet_equity[:count].copy()
+    return BacktestResult(
+        pair_names=names.pairs,
+        wallet_names=names.wallets,
+        asset_names=names.assets,
+        instrument_keys=names.instruments,
+        component_names=COMPONENT_NAMES,
+        time_ms=time_ms,
+        wallet_equity=wallet_equity,
+        pair_pnl=_from_start(series[:, :, state.PNL]),
+        attribution=attribution,
+        wallet_attribution=_by_wallet(world, count),
+        basis_bps=series[:, :, state.BASIS_BPS].copy(),
+        carry_annual=series[:, :, state.CARRY_ANNUAL].copy(),
+        spot_value=_from_start(series[:, :, state.SPOT_VALUE]),
+        perp_value=_from_start(series[:, :, state.PERP_VALUE]),
+        collateral_ratio=series[:, :, state.COLLATERAL].copy(),
+        ledger=ledger,
+        orders=orders,
+        trips=trips,
+        journal=tuple(_journal(world, names)),
+        status=_status(world, names, time_ms),
+        summary=summarise(
+            time_ms,
+            wallet_equity.sum(axis=1),
+            attribution,
+            series[:, :, state.PERP_VALUE],
+            names.pairs,
+            orders,
+            _traded_value(ledger, world),
+            trips,
+        ),
+        policies=_policies(world, settings),
+        provenance={**provenance, "notes": [*market.notes, *setup.notes]},
+        settings=plain_settings,
+    )
+
+
+def _by_pair(world: World, count: int) -> Any:
+    """Attribution per pair, then what no pair owns: (count, P + 1, C)."""
+    pairs = world.pairs.size
+    table = world.attribution[:count]
+    result = np.empty((count, pairs + 1, table.shape[2]))
+    result[:, :pairs] = table[:, 0 : 2 * pairs : 2] + table[:, 1 : 2 * pairs : 2]
+    result[:, pairs] = table[:, 2 * pairs :].sum(axis=1)
+    return result
+
+
+def _by_wallet(world: World, count: int) -> Any:
+    """Attribution per wallet: what no leg owns and the legs that live there, (count, W, C)."""
+    legs = world.legs.size
+    result = world.attribution[:count, legs:].copy()
+    for leg in range(legs):
+        result[:, int(world.legs[leg].wallet)] += world.attribution[:count, leg]
+    return result
+
+
+def _from_start(values: Any) -> Any:
+    """Series whose row of the start was never written: it is zero there."""
+    result = values.copy()
+    result[0] = 0.0
+    return result
+
+
+def _traded_value(ledger: Any, world: World) -> float:
+    """Absolute value of all fills, from the fee rows, which every fill has."""
+    fees = ledger[ledger["flow"] == int(Flow.FEE)]
+    legs = world.legs
+    total = 0.0
+    for leg in range(legs.size):
+        rows = fees[fees["leg"] == leg]
+        total += float(np.sum(np.abs(rows["quantity"]) * rows["price"])) / float(legs[leg].multiplier)
+    return total
+
+
+def _size_trips(trips: Any, orders: Any, world: World, bar_ms: int) -> None:
+    """Largest hedged base quantity of each trip, from the perp fills between its opening and its close."""
+    for trip in trips:
+        leg = 2 * int(trip["pair"]) + 1
+        chosen = (orders["leg"] == leg) & (orders["placed_ms"] >= trip["open_ms"]) & (orders["placed_ms"] < trip["close_ms"] + bar_ms)
+        mine = orders[chosen]
+        held = np.cumsum(mine["filled_lots"])
+        if held.size == 0:
+            continue
+        if world.legs[leg].kind == state.INVERSE:
+            price = float(np.nanmean(mine["average_price"])) if np.any(mine["filled_lots"]) else math.nan
+            per_lot = float(world.legs[leg].quote_per_lot) / price
+        else:
+            per_lot = float(world.legs[leg].base_per_lot)
+        trip["quantity_base"] = float(np.max(np.abs(held))) * per_lot
+
+
+def _status(world: World, names: Names, time_ms: Any) -> str:
+    status = int(world.run[0].status)
+    if status == COMPLETED:
+        return "completed"
+    if status == INSOLVENT:
+        wallet = names.wallets[int(world.legs[int(world.run[0].status_leg)].wallet)]
+        return f"stopped at {iso(int(time_ms[-1]))}: the margin of wallet {wallet} was used up; a venue would have liquidated before"
+    return f"stopped at {iso(int(time_ms[-1]))}"
+
+
+def _policies(world: World, settings: Settings) -> dict[str, Any]:
+    """Named policies and how often each was applied to a position."""
+    run = world.run[0]
+    return {
+        "missing funding rate": {
+            "policy": settings.funding.missing_rate.value,
+            "last_known": int(run.rate_last_known),
+            "skipped": int(run.rate_skipped),
+        },
+        "missing mark price": {
+            "policy": settings.funding.missing_mark.value,
+            "last_known": int(run.mark_last_known),
+            "skipped": int(run.mark_skipped),
+        },
+        "missing borrow rate": {
+            "policy": settings.borrow.missing_rate.value,
+            "last_known": int(run.borrow_last_known),
+            "skipped": int(run.borrow_skipped),
+        },
+        "settlement grace": settings.funding.grace.value,
+        "funding price": settings.funding.price.value,
+        "valuation price": settings.data.valuation_price.value,
+        "settlements paid": int(run.settlements_paid),
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _journal(world: World, names: Names) -> Iterator[dict[str, Any]]:
+    """Journal rows as mappings with words instead of codes."""
+    for row in np.asarray(world.journal[: world.run[0].journal_rows]):
+        event = int(row["event"])
+        entry: dict[str, Any] = {
+            "time_ms": int(row["time_ms"]),
+            "time": iso(int(row["time_ms"])),
+            "event": state.JOURNAL_EVENTS[event],
+        }
+        if row["pair"] >= 0:
+            entry["pair"] = names.pairs[int(row["pair"])]
+        entry.update(_DETAILS[event](row, world, names))
+        yield entry
+
+
+def _signal(row: Any, world: World, names: Names) -> dict[str, Any]:
+    return {
+        "reason": Reason(int(row["reason"])).name.lower(),
+        "direction": int(row["lots"]),
+        "basis_bps": _number(row["price"] * 1e4),
+        "expected_net_bps": _number(row["value"] * 1e4),
+        "carry_annual": _number(row["other"]),
+    }
+
+
+def _decision(row: Any, world: World, names: Names) -> dict[str, Any]:
+    return {
+        "action": Action(int(row["order"])).name.lower(),
+        "approved": bool(row["other"]),
+        "reason": Reason(int(row["reason"])).name.lower(),
+        "spot_lots": int(row["value"]),
+        "perp_lots": int(row["lots"]),
+        "transfer": float(row["price"]),
+    }
+
+
+def _order(row: Any, world: World, names: Names) -> dict[str, Any]:
+    order = world.orders[int(row["order"])]
+    return {
+        "order": int(row["order"]),
+        "instrument": names.instruments[int(order.leg)],
+        "intent": Intent(int(order.intent)).name.lower(),
+        "kind": OrderKind(int(order.kind)).name.lower(),
+        "lots": int(row["lots"]),
+        "market_price": _number(row["price"]),
+        "limit_price": _number(row["value"]),
+    }
+
+
+def _fill(row: Any, world: World, names: Names) -> dict[str, Any]:
+    order = world.orders[int(row["order"])]
+    return {
+        "order": int(row["order"]),
+        "instrument": names.instruments[int(order.leg)],
+        "lots": int(row["lots"]),
+        "price": float(row["price"]),
+        "fee_value": float(row["value"]),
+        "slippage_value": float(row["other"]),
+    }
+
+
+def _order_end(row: Any, world: World, names: Names) -> dict[str, Any]:
+    order = world.orders[int(row["order"])]
+    return {
+        "order": int(row["order"]),
+        "instrument": names.instruments[int(order.leg)],
+        "reason": OrderReason(int(row["reason"])).name.lower(),
+        "unfilled_lots": int(row["lots"]),
+    }
+
+
+def _transfer(row: Any, world: World, names: Names) -> dict[str, Any]:
+    return {
+        "from": names.wallets[int(row["price"])],
+        "to": names.wallets[int(row["other"])],
+        "amount": float(row["value"]),
+    }
+
+
+def _trip(row: Any, world: World, names: Names) -> dict[str, Any]:
+    return {
+        "trip": int(row["order"]),
+        "direction": int(row["lots"]),
+        "reason": Reason(int(row["reason"])).name.lower(),
+        **({"pnl": float(row["price"])} if row["event"] == state.TRIP_CLOSED else {"notional": float(row["value"])}),
+    }
+
+
+def _policy(row: Any, world: World, names: Names) -> dict[str, Any]:
+    return {"flags": int(row["lots"]), "mark_price": _number(row["price"]), "funding_rate": _number(row["value"])}
+
+
+def _kill(row: Any, world: World, names: Names) -> dict[str, Any]:
+    return {"equity": float(row["price"]), "peak_equity": float(row["value"])}
+
+
+_DETAILS = {
+    state.SIGNAL: _signal,
+    state.DECISION: _decision,
+    state.ORDER_PLACED: _order,
+    state.FILL: _fill,
+    state.ORDER_CANCELLED: _order_end,
+    state.ORDER_REJECTED: _order_end,
+    state.TRANSFER_SENT: _transfer,
+    state.TRANSFER_ARRIVED: _transfer,
+    state.TRIP_OPENED: _trip,
+    state.TRIP_CLOSED: _trip,
+    state.POLICY: _policy,
+    state.KILL: _kill,
+}

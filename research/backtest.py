@@ -1,0 +1,138 @@
+"""The backtest job: settings and a lake in, a result and its folder out."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from crypto.compiled import is_compiled
+from crypto.market import MarketHistory
+from crypto.result import BacktestResult
+from crypto.settings import Settings
+from crypto.simulator.loop import Progress, Strategy, raise_for_gap, run_compiled, run_python, run_span
+from crypto.simulator.outcome import outcome
+from crypto.simulator.python_strategy import PythonPipeline
+from crypto.simulator.setup import build
+from crypto.units import iso
+from crypto.venues.registry import instrument
+from data.market import load_market
+from data.results import next_directory, write_results
+from data.settings import config_hash, settings_as_mapping
+from data.store.lake import Lake
+from research.report.page import render
+
+BUNDLED_SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "lake"
+VERSIONED = ("carry", "numpy", "numba", "pyarrow", "pandas")
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A result and the files that hold it."""
+
+    result: BacktestResult
+    directory: Path
+    files: dict[str, Path]
+
+
+def lake_of(settings: Settings) -> Path:
+    """Folder of the lake that the settings name; the bundled synthetic sample when they name none."""
+    return Path(settings.data.lake) if settings.data.lake else BUNDLED_SAMPLE
+
+
+def load(settings: Settings) -> MarketHistory:
+    """The market of a run from its lake; ``DataError`` names what is missing."""
+    keys = [leg for pair in settings.pairs for leg in (pair.spot, pair.perp)]
+    spots = [instrument(pair.spot, settings.instruments) for pair in settings.pairs] if settings.borrow.enabled else []
+    return load_market(
+        Lake(lake_of(settings)),
+        keys,
+        settings.run.timeframe,
+        settings.run.start,
+        settings.run.end,
+        tolerance_ms=settings.data.settlement_tolerance_ms,
+        borrow_assets=[(spot.venue, spot.base) for spot in spots],
+    )
+
+
+def run_backtest(
+    settings: Settings,
+    market: MarketHistory,
+    *,
+    compiled: bool = True,
+    strategy: Strategy | None = None,
+    progress: Progress | None = None,
+) -> BacktestResult:
+    """Run the pipeline over a market. ``compiled``: the default strategy as one compiled loop.
+
+    Otherwise, or when a ``strategy`` is given, stages are called in Python; with the default stages both forms give the
+    same ledger to the bit. Raises ``DataError``, ``SettingsError`` or ``RefusedError`` for what can't be run.
+    """
+    setup = build(settings, market)
+    if compiled and strategy is None:
+        world = run_compiled(setup.world, progress)
+    else:
+        world = run_python(setup.world, strategy or PythonPipeline(), progress)
+    raise_for_gap(setup, world, market)
+    provenance = {
+        "config_hash": config_hash(settings),
+        "data_hash": market.data_hash,
+        "seed": settings.run.seed,
+        "name": settings.run.name,
+        "versions": versions(),
+        "synthetic": market.synthetic,
+        "sources": dict(market.sources),
+        "start": iso(int(market.open_ms[0])),
+        "end": iso(int(market.open_ms[-1]) + market.bar_ms),
+        "timeframe": settings.run.timeframe,
+        "strategy": "compiled" if compiled and strategy is None else "python",
+    }
+    return outcome(setup, world, market, settings, provenance, settings_as_mapping(settings))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "source tree"
+    return found
+
+
+def must_compile() -> bool:
+    """Whether the first run will have to compile the loop, which takes about half a minute."""
+    return not is_compiled(run_span)
+
+
+def backtest(
+    settings: Settings,
+    *,
+    compiled: bool = True,
+    stage: Callable[[str, int | None], AbstractContextManager[Callable[..., None]]],
+    announce: Callable[[str], None],
+) -> FinishedRun:
+    """Load, run, report and write. ``stage(name, total)`` wraps each part for a progress bar; ``announce`` tells news."""
+    with stage("Loading the market", None):
+        market = load(settings)
+    if compiled and must_compile():
+        announce("Compiling the simulator; this happens once for each version and takes about half a minute.")
+    bars = int(market.open_ms.size)
+    with stage("Running", bars) as advance:
+        done = 0
+
+        def report(now: int, _: int) -> None:
+            nonlocal done
+            advance(now - done)
+            done = now
+
+        result = run_backtest(settings, market, compiled=compiled, progress=report)
+    directory = next_directory(Path(settings.output.directory), settings.run.name)
+    with stage("Writing results", None):
+        pages = {"report.html": render(result)} if settings.output.report else {}
+        files = write_results(result, directory, pages=pages)
+    return FinishedRun(result, directory, dict(files))
