@@ -164,6 +164,22 @@ def ended(pairs: Any, pair: int, side: int, failed: bool) -> None:
 
 
 @kernel
+def shorten(pairs: Any, pair: int, side: int, lots: int) -> None:
+    """Drop ``lots`` (signed) from what a leg has still to do, because they cannot be traded."""
+    row = pairs[pair]
+    if side == row.first_leg:
+        row.first_lots -= lots
+    else:
+        row.second_lots -= lots
+
+
+@kernel
+def abandon(pairs: Any, pair: int) -> None:
+    """End the work as it stands: what is left is too small for the venue."""
+    pairs[pair].phase = IDLE
+
+
+@kernel
 def postpone(pairs: Any, pair: int, side: int) -> None:
     """Take back a request that could not be sent now; ``next_request`` will ask for it again."""
     row = pairs[pair]

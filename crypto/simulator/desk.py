@@ -7,6 +7,7 @@ import math
 from crypto.compiled import kernel
 from crypto.pipeline import execution
 from crypto.pipeline.execution import Request
+from crypto.pipeline.portfolio import Target
 from crypto.pipeline.orders import Intent, OrderKind, OrderReason, OrderStatus
 from crypto.simulator.clock import borrow_rate_at
 from crypto.simulator.posting import note
@@ -19,13 +20,15 @@ from crypto.simulator.state import (
     SPOT,
     World,
 )
+from crypto.simulator.valuation import perp_base, spot_base
 from crypto.units import HOUR_MS
 
 _PLACED, _FILLED = int(OrderStatus.PLACED), int(OrderStatus.FILLED)
 _CANCELLED, _REJECTED = int(OrderStatus.CANCELLED), int(OrderStatus.REJECTED)
 _NONE, _THROTTLED, _NO_BORROW = int(OrderReason.NONE), int(OrderReason.THROTTLED), int(OrderReason.NO_BORROW)
 _MIN_QUANTITY, _MIN_NOTIONAL = int(OrderReason.BELOW_MIN_QUANTITY), int(OrderReason.BELOW_MIN_NOTIONAL)
-_POST_ONLY, _UNWIND = int(OrderKind.POST_ONLY), int(Intent.UNWIND)
+_POST_ONLY = int(OrderKind.POST_ONLY)
+_OPEN, _HEDGE, _UNWIND = int(Intent.OPEN), int(Intent.HEDGE), int(Intent.UNWIND)
 
 RESERVE_BUFFER = 0.004  # of the price: what is held back for a buy covers this much rise before the fill
 
@@ -40,10 +43,10 @@ def order_value(world: World, leg: int, lots: int, price: float) -> float:
 
 
 @kernel
-def _reserve(world: World, leg: int, lots: int, price: float, reduce_only: bool) -> float:
-    """Amount of the spent asset to hold back for an order."""
+def _reserve(world: World, leg: int, lots: int, price: float, intent: int, reduce_only: bool) -> float:
+    """Amount of the spent asset to hold back for an order; a hedge has it from the start of its work."""
     row = world.legs[leg]
-    if reduce_only or (row.kind == SPOT and lots < 0):
+    if intent == _HEDGE or reduce_only or (row.kind == SPOT and lots < 0):
         return 0.0
     value = order_value(world, leg, lots, price)
     if row.kind == SPOT:
@@ -75,8 +78,8 @@ def _refusal(world: World, leg: int, request: Request, price: float) -> int:
 
 
 @kernel
-def place(world: World, pair: int, request: Request) -> bool:
-    """Enter one order for a leg; a refused order is recorded as rejected and gives False."""
+def place(world: World, pair: int, request: Request) -> int:
+    """Enter one order for a leg; a refused order is recorded as rejected. Returns the reason, ``NONE`` when accepted."""
     run, rules = world.run[0], world.rules[0]
     leg = 2 * pair + request.side
     row = world.legs[leg]
@@ -102,14 +105,14 @@ def place(world: World, pair: int, request: Request) -> bool:
         entry.reason = reason
         entry.done_ms = run.time_ms
         note(world, ORDER_REJECTED, pair, reason, order, request.lots, price, 0.0, 0.0)
-        return False
+        return reason
     run.orders_this_hour += 1
     entry.status = _PLACED
-    entry.reserved = _reserve(world, leg, request.lots, price, request.reduce_only)
+    entry.reserved = _reserve(world, leg, request.lots, price, request.intent, request.reduce_only)
     world.holdings[row.wallet, row.settle_asset].reserved += entry.reserved
     row.order = order
     note(world, ORDER_PLACED, pair, request.intent, order, request.lots, price, entry.limit_price, 0.0)
-    return True
+    return _NONE
 
 
 @kernel
@@ -120,6 +123,50 @@ def _resting_price(price: float, tick: float, lots: int) -> float:
 
 
 @kernel
+def commit(world: World, pair: int, target: Target) -> None:
+    """Hold back what the second leg of an entry will need, so that nothing else spends it meanwhile."""
+    rules = world.rules[0]
+    spot, perp = world.legs[2 * pair], world.legs[2 * pair + 1]
+    perp_value = order_value(world, 2 * pair + 1, target.perp_lots, perp.value_price)
+    if world.pairs[pair].first_leg == execution.SPOT_SIDE:
+        wallet, asset = perp.wallet, perp.settle_asset
+        amount = perp_value * (max(rules.collateral_ratio, 1.0 / rules.leverage) + perp.taker)
+        if perp.kind == INVERSE:
+            amount /= perp.value_price
+    else:
+        wallet, asset = spot.wallet, rules.account_asset
+        spot_value = order_value(world, 2 * pair, target.spot_lots, spot.value_price)
+        amount = spot_value * (1.0 + RESERVE_BUFFER) * (1.0 + spot.taker) if target.spot_lots > 0 else 0.0
+    world.pairs[pair].committed = amount
+    world.holdings[wallet, asset].reserved += amount
+
+
+@kernel
+def release(world: World, pair: int, share: float) -> None:
+    """Give back a share of what is held back for the pair's second leg."""
+    row = world.pairs[pair]
+    if row.committed == 0.0:
+        return
+    amount = row.committed * share
+    second = world.legs[2 * pair + 1 - row.first_leg]
+    world.holdings[second.wallet, second.settle_asset].reserved -= amount
+    row.committed -= amount
+
+
+@kernel
+def _tradable(world: World, pair: int, request: Request) -> int:
+    """Lots of a request that can be traded: a spot sale never goes beyond the coins held, an unwind keeps the hedge."""
+    spot = world.legs[2 * pair]
+    if not request.reduce_only or request.side != execution.SPOT_SIDE or request.lots >= 0:
+        return request.lots
+    most = spot.lots
+    if request.intent == _UNWIND:
+        surplus = spot_base(world, 2 * pair) + perp_base(world, 2 * pair + 1)
+        most = min(most, int(math.floor(surplus / spot.base_per_lot + 1e-9)))
+    return -min(-request.lots, max(0, most))
+
+
+@kernel
 def send(world: World, pair: int) -> None:
     """Enter every order that the pair's execution asks for; after a refusal it may only take a leg back at once."""
     pairs, rules = world.pairs, world.rules[0]
@@ -127,13 +174,24 @@ def send(world: World, pair: int) -> None:
     while True:
         request = execution.next_request(pairs, pair, rules)
         if request.side < 0:
-            return
+            break
         if stop:
             execution.postpone(pairs, pair, request.side)
-            return
-        if not place(world, pair, request):
+            break
+        lots = _tradable(world, pair, request)
+        if lots != request.lots:
+            execution.shorten(pairs, pair, request.side, request.lots - lots)
+        if lots == 0:
+            execution.ended(pairs, pair, request.side, False)
+            continue
+        reason = place(world, pair, Request(request.side, lots, request.kind, request.intent, request.reduce_only))
+        if reason != _NONE:
             execution.ended(pairs, pair, request.side, True)
-            stop = request.intent == _UNWIND or pairs[pair].opening == 0
+            stop = request.reduce_only
+            if stop and reason in (_MIN_QUANTITY, _MIN_NOTIONAL):
+                execution.abandon(pairs, pair)
+    if pairs[pair].phase != execution.WORKING:
+        release(world, pair, 1.0)
 
 
 @kernel
@@ -148,9 +206,12 @@ def record_fill(world: World, order: int, lots: int, price: float, fee: float, s
     entry.average_price = (old + price * lots) / entry.filled_lots
     entry.fee_value += fee
     entry.slippage_value += slippage
-    release = entry.reserved * (lots / (entry.lots - before))
-    entry.reserved -= release
-    world.holdings[row.wallet, row.settle_asset].reserved -= release
+    freed = entry.reserved * (lots / (entry.lots - before))
+    entry.reserved -= freed
+    world.holdings[row.wallet, row.settle_asset].reserved -= freed
+    if entry.intent == _HEDGE:
+        left = world.pairs[pair].second_lots - world.pairs[pair].second_done
+        release(world, pair, lots / left if left != 0 else 1.0)
     note(world, FILL, pair, entry.intent, order, lots, price, fee, slippage)
     execution.filled(world.pairs, pair, side, lots)
     if entry.filled_lots == entry.lots:

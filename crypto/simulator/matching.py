@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 
 from crypto.compiled import kernel
-from crypto.pipeline.orders import OrderKind, OrderReason, OrderStatus
+from crypto.pipeline.orders import Intent, OrderKind, OrderReason, OrderStatus
 from crypto.simulator.clock import next_mark, usable_borrow_rate
 from crypto.simulator.desk import finish, order_value, record_fill
 from crypto.simulator.fills import fill_perp, fill_spot
 from crypto.simulator.state import (CLOSE, HIGH, INVERSE, LOW, OPEN, RUNNING, SPOT, VOLUME, World)
 from crypto.simulator.valuation import free_cash, free_margin
 
-_MARKET, _POST_ONLY = int(OrderKind.MARKET), int(OrderKind.POST_ONLY)
+_POST_ONLY, _HEDGE = int(OrderKind.POST_ONLY), int(Intent.HEDGE)
 _CANCELLED, _REJECTED = int(OrderStatus.CANCELLED), int(OrderStatus.REJECTED)
 _TIMEOUT, _NO_FUNDS, _NO_MARGIN = int(OrderReason.TIMEOUT), int(OrderReason.NO_FUNDS), int(OrderReason.NO_MARGIN)
 
@@ -50,20 +50,21 @@ def _participation(world: World, leg: int, bar: int, lots: float) -> float:
 
 @kernel
 def _affordable(world: World, order: int, lots: float, price: float) -> float:
-    """Lots of an order that the wallet can pay for at ``price``, the order's own reserve included."""
+    """Lots of an order that the wallet can pay for at ``price``, what is held back for it included."""
     entry = world.orders[order]
     row = world.legs[entry.leg]
     if entry.reduce_only == 1:
         return lots
+    committed = world.pairs[row.pair].committed if entry.intent == _HEDGE else 0.0
     if row.kind == SPOT:
         if entry.lots < 0:
             return lots
-        cash = free_cash(world, row.wallet) + entry.reserved
+        cash = free_cash(world, row.wallet) + entry.reserved + committed
         per_lot = row.units_per_lot * price * (1.0 + (0.0 if row.fee_in_base == 1 else row.taker))
         return min(lots, max(0.0, math.floor(cash / per_lot + 1e-9)))
     spot_price = world.legs[2 * row.pair].value_price
     unit = spot_price if row.kind == INVERSE else 1.0
-    margin = free_margin(world, row.wallet, row.settle_asset) + entry.reserved * unit
+    margin = free_margin(world, row.wallet, row.settle_asset) + (entry.reserved + committed) * unit
     value = order_value(world, entry.leg, 1, price)
     return min(lots, max(0.0, math.floor(margin / (value / world.rules[0].leverage + value * row.taker) + 1e-9)))
 

@@ -94,6 +94,7 @@ PAIR = np.dtype(
         ("first_sent", "i8"),
         ("second_failed", "i8"),
         ("hedging", "i8"),
+        ("committed", "f8"),  # held back in the second leg's wallet until it has filled, in the asset that it spends
         # features
         ("feature_settle", "i8"),  # next settlement that features have not seen
         ("funding_per_hour", "f8"),

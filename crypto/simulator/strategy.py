@@ -15,7 +15,7 @@ from crypto.pipeline.portfolio import Account, Action, Filters, Target
 from crypto.pipeline.reasons import Reason
 from crypto.pipeline.signal import Signal
 from crypto.simulator.clock import send_transfer, transfer_pending
-from crypto.simulator.desk import order_value, send
+from crypto.simulator.desk import commit, order_value, send
 from crypto.simulator.posting import note
 from crypto.simulator.state import CARRY_ANNUAL, DECISION, INVERSE, SIGNAL, TRIP_CLOSED, TRIP_OPENED, World
 from crypto.simulator.valuation import (
@@ -169,6 +169,8 @@ def act(world: World, pair: int, seen: Features, target: Target) -> None:
     else:
         row.exit_reason = target.reason
     execution.start(world.pairs, pair, target, perp.step_lots, rules)
+    if target.action == _OPEN:
+        commit(world, pair, target)
     send(world, pair)
 
 
