@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -87,7 +88,9 @@ def _percent(value: float | None) -> str:
 def _show(finished: FinishedRun) -> None:
     result, summary = finished.result, finished.result.summary
     provenance = result.provenance
-    title = f"{provenance['name']}: {provenance['start'][:10]} to {provenance['end'][:10]}, {provenance['timeframe']} bars"
+    title = (
+        f"{provenance['name']}: {provenance['start'][:10]} to {provenance['end'][:10]}, {provenance['timeframe']} bars"
+    )
     if provenance["synthetic"]:
         title += "  [SYNTHETIC]"
     console.out.print(Panel(_headline(summary, result.settings["run"]["account_currency"]), title=title, expand=False))
@@ -112,14 +115,14 @@ def _headline(summary: Any, currency: str) -> Text:
 
 
 def _pair_table(summary: Any) -> Table:
-    shown = ("funding", "basis", "delta", "borrow", "fees", "slippage", "collateral")
-    table = Table(title="Where it came from", title_justify="left")
-    table.add_column("pair")
+    shown = [name for name, value in summary["components"].items() if value != 0.0]
+    table = Table(title="Where it came from", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("pair", no_wrap=True)
     for name in (*shown, "sum"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for pair, parts in summary["pairs"].items():
-        table.add_row(pair, *(f"{parts[name]:,.2f}" for name in shown), f"{parts['pnl']:,.2f}")
+        table.add_row(pair, *(f"{parts[name]:,.0f}" for name in shown), f"{parts['pnl']:,.0f}")
     total = summary["components"]
     table.add_section()
-    table.add_row("all", *(f"{total[name]:,.2f}" for name in shown), f"{summary['net_pnl']:,.2f}")
+    table.add_row("all", *(f"{total[name]:,.0f}" for name in shown), f"{summary['net_pnl']:,.0f}")
     return table

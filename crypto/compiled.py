@@ -1,12 +1,12 @@
 """The one place where numba is imported.
 
-``@kernel`` marks formulas and decisions: called from Python they are the plain Python functions that one reads, on floats,
-Fractions or arrays; called from compiled code they are compiled into it. ``@jit`` marks the few loops that Python enters
-compiled. With ``NUMBA_DISABLE_JIT=1`` in the environment these run as plain Python too; a test holds the two forms to the
-same bits. ``fastmath`` stays off so that they do.
+``@kernel`` marks formulas and decisions: called from Python they are the plain Python functions that one reads, on
+floats, Fractions or arrays; called from compiled code they are compiled into it. ``@jit`` marks the few loops that
+Python enters compiled. With ``NUMBA_DISABLE_JIT=1`` in the environment these run as plain Python too; a test holds the
+two forms to the same bits. ``fastmath`` stays off so that they do.
 
-numba's cache notices a change of the file that a function stands in, not of the functions it calls. So the cache lives in
-a folder named by a hash of all sources of this package; machine code of other sources is never picked up.
+numba's cache notices a change of the file that a function stands in, not of the functions it calls. So the cache lives
+in a folder named by a hash of all sources of this package; machine code of other sources is never picked up.
 """
 
 from __future__ import annotations

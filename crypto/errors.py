@@ -5,8 +5,8 @@
     +-- SettingsError         exit 3   a key or a value of the settings file is wrong
     +-- DataError             exit 4   market data are missing, malformed or contradictory
     +-- OutputError           exit 5   a result could not be written (full or read-only disk)
-    +-- RefusedError          exit 6   the request is well formed but may not be carried out (a pair that can't be hedged)
-    +-- InsolventError        exit 7   a simulated wallet lost more than it held
+    +-- RefusedError          exit 6   the request is well formed but may not be carried out (a pair that can't be
+    hedged) +-- InsolventError        exit 7   a simulated wallet lost more than it held
 
 Ctrl-C ends with exit 130. A message names what was wrong (file, row, key, flag, value); the remedy says what to do.
 """

@@ -23,7 +23,8 @@ class Instrument:
 
     Quantities of orders are counted in contracts and are multiples of ``lot``; positions are whole numbers of lots.
     ``multiplier``: base units per contract for spot and linear perps (1000 for 1000PEPEUSDT), quote value per contract
-    for inverse perps (100 for Binance BTCUSD). Prices are as the venue quotes them, so a 1000PEPE price is for 1000 PEPE.
+    for inverse perps (100 for Binance BTCUSD). Prices are as the venue quotes them, so a 1000PEPE price is for 1000
+    PEPE.
     ``min_quantity`` is in contracts, ``min_notional`` in quote units (0: the venue has no such filter).
     """
 
@@ -65,9 +66,14 @@ class Pair:
 
     def __post_init__(self) -> None:
         if self.spot.kind is not Kind.SPOT:
-            raise SettingsError(f"pair leg spot = {self.spot.key!r} is not a spot instrument", remedy="name a venue:spot:SYMBOL")
+            raise SettingsError(
+                f"pair leg spot = {self.spot.key!r} is not a spot instrument", remedy="name a venue:spot:SYMBOL"
+            )
         if self.perp.kind is Kind.SPOT:
-            raise SettingsError(f"pair leg perp = {self.perp.key!r} is not a perpetual", remedy="name a venue:linear:SYMBOL or venue:inverse:SYMBOL")
+            raise SettingsError(
+                f"pair leg perp = {self.perp.key!r} is not a perpetual",
+                remedy="name a venue:linear:SYMBOL or venue:inverse:SYMBOL",
+            )
         if self.spot.base != self.perp.base:
             raise SettingsError(
                 f"pair {self.spot.key} / {self.perp.key} mixes base assets {self.spot.base} and {self.perp.base}",
@@ -87,5 +93,8 @@ def parse_key(key: str) -> tuple[str, Kind, str]:
     parts = key.split(":")
     kinds = {kind.value for kind in Kind}
     if len(parts) != 3 or not all(parts) or parts[1] not in kinds:
-        raise SettingsError(f"instrument {key!r} is not of the form venue:kind:SYMBOL", remedy=f"kind is one of {', '.join(sorted(kinds))}, for example binance:linear:BTCUSDT")
+        raise SettingsError(
+            f"instrument {key!r} is not of the form venue:kind:SYMBOL",
+            remedy=f"kind is one of {', '.join(sorted(kinds))}, for example binance:linear:BTCUSDT",
+        )
     return parts[0], Kind(parts[1]), parts[2]

@@ -1,7 +1,7 @@
 """Typed, timed cash flows, the attribution components they feed, and the array records that hold them.
 
-A ledger row moves ``amount`` of ``asset`` in one wallet (positive: we receive). Rows are only ever appended. Every change
-of a wallet balance or debt has a row; prices alone never do.
+A ledger row moves ``amount`` of ``asset`` in one wallet (positive: we receive). Rows are only ever appended. Every
+change of a wallet balance or debt has a row; prices alone never do.
 """
 
 from __future__ import annotations

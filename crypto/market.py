@@ -14,7 +14,10 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Open, high, low, close on the history's grid; NaN where the venue has no bar. ``volume`` in base units (0 for mark)."""
+    """Open, high, low, close on the history's grid.
+
+    NaN where the venue has no bar. ``volume`` in base units (0 for mark).
+    """
 
     open: Floats
     high: Floats
@@ -28,7 +31,7 @@ class Settlements:
     """Funding settlements of one perp, ascending by instant, at most one per instant.
 
     ``time_ms``: the instant (whole hours, UTC), after stamps were brought to it.
-    ``funding_rate``: fraction per the interval that ends at the instant, longs pay when positive; NaN = expected but missing.
+    ``funding_rate``: fraction per interval that ends at the instant; longs pay when positive; NaN: expected, missing.
     ``mark_price``: mark price of that instant (open of the mark bar that starts then), venue quote; NaN = missing.
     ``interval_hours``: hours since the settlement before.
     """
@@ -49,7 +52,10 @@ class RateSeries:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentHistory:
-    """History of one instrument. ``mark`` and ``settlements`` are None for spot; ``mark`` is None when no mark series is held."""
+    """History of one instrument.
+
+    ``mark`` and ``settlements`` are None for spot; ``mark`` is None when no mark series is held.
+    """
 
     key: str
     bars: Bars
@@ -61,10 +67,12 @@ class InstrumentHistory:
 class MarketHistory:
     """All instruments of a run on one grid.
 
-    ``open_ms[k]`` is the open of bar k; it is complete at ``open_ms[k] + bar_ms``. The grid has no holes: a missing bar is NaN.
+    ``open_ms[k]`` is the open of bar k; it is complete at ``open_ms[k] + bar_ms``. The grid has no holes: a missing bar
+    is NaN.
     ``borrow`` maps (venue, asset) to its rate series. ``data_hash`` is the SHA-256 over every value read.
     ``synthetic`` is true when any series was generated. ``sources`` says per series where it came from.
-    ``notes`` are findings that a reader of results must know (repaired stamps, expected settlements without a row, ...).
+    ``notes`` are findings that a reader of results must know (repaired stamps, expected settlements without a row,
+    ...).
     """
 
     bar_ms: int

@@ -41,12 +41,16 @@ class BacktestResult:
     ledger: Records  # dtype crypto.ledger.LEDGER
     orders: Records  # dtype crypto.pipeline.orders.ORDER
     trips: Records  # dtype crypto.pipeline.post_trade.TRIP, one row per round trip
-    journal: tuple[Mapping[str, Any], ...]  # ascending in time: signals, decisions, orders, fills, transfers, policies applied
+    journal: tuple[
+        Mapping[str, Any], ...
+    ]  # ascending in time: signals, decisions, orders, fills, transfers, policies applied
 
     status: str  # "completed", or why the run stopped early
     summary: Mapping[str, Any]  # headline figures, see crypto.pipeline.post_trade.summarise
     policies: Mapping[str, Any]  # named policies and how often each was applied
-    provenance: Mapping[str, Any]  # config_hash, data_hash, seed, versions, synthetic, sources, notes, start, end, timeframe
+    provenance: Mapping[
+        str, Any
+    ]  # config_hash, data_hash, seed, versions, synthetic, sources, notes, start, end, timeframe
     settings: Mapping[str, Any]  # the settings as plain values
 
     @property

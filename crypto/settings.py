@@ -1,4 +1,6 @@
-"""Settings of a run, as frozen values. ``data.settings`` reads them from TOML; ``config/carry.toml`` documents every key.
+"""Settings of a run, as frozen values.
+
+``data.settings`` reads them from TOML; ``config/carry.toml`` documents every key.
 
 Field names are the TOML keys, nested dataclasses are TOML tables. Fractions are plain (0.01 is one per cent) unless the
 name ends in ``_bps`` (one ten-thousandth). Times are UTC.
@@ -47,7 +49,7 @@ class Style(StrEnum):
 
 
 class FillPrice(StrEnum):
-    """Price of a market order: the open of the bar in which it arrives, or the last close at once (Lean's convention)."""
+    """Price of a market order: the open of the bar in which it arrives, or the last close (Lean's convention)."""
 
     NEXT_OPEN = "next_open"
     LAST_CLOSE = "last_close"
@@ -63,7 +65,10 @@ class FirstLeg(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """Period, grid and seed. ``start``/``end``: ISO date or date-time, UTC, end exclusive; empty = what the data hold."""
+    """Period, grid and seed.
+
+    ``start``/``end``: ISO date or date-time, UTC, end exclusive; empty = what the data hold.
+    """
 
     name: str = "carry"
     start: str = ""
@@ -94,7 +99,10 @@ class PairSettings:
 
 @dataclass(frozen=True, slots=True)
 class FeeSettings:
-    """``tier``: fee tier by venue. ``override``: instrument key -> {maker, taker} fractions. Spot buy fee in base by venue rule."""
+    """``tier``: fee tier by venue.
+
+    ``override``: instrument key -> {maker, taker} fractions. Spot buy fee in base by venue rule.
+    """
 
     tier: Mapping[str, str] = field(default_factory=dict)
     override: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -103,7 +111,7 @@ class FeeSettings:
 
 @dataclass(frozen=True, slots=True)
 class SlippageSettings:
-    """Price paid beyond the bar's open: half the spread, plus impact in proportion to the share of the last bar's volume."""
+    """Price paid beyond the bar's open: half the spread, plus impact in proportion to the share of volume taken."""
 
     spot_half_spread_bps: float = 0.5
     perp_half_spread_bps: float = 0.5
@@ -124,7 +132,10 @@ class FundingSettings:
 
 @dataclass(frozen=True, slots=True)
 class BorrowSettings:
-    """Spot borrowing for reverse carry. ``hourly_rate``: venue -> {asset: fraction per hour}, used where the lake has no series."""
+    """Spot borrowing for reverse carry.
+
+    ``hourly_rate``: venue -> {asset: fraction per hour}, used where the lake has no series.
+    """
 
     enabled: bool = False
     hourly_rate: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -175,7 +186,10 @@ class RiskSettings:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionSettings:
-    """Order handling. ``latency_ms``: from decision to arrival at the venue. ``leg_timeout_bars``: bars to wait for a leg."""
+    """Order handling.
+
+    ``latency_ms``: from decision to arrival at the venue. ``leg_timeout_bars``: bars to wait for a leg.
+    """
 
     latency_ms: int = 250
     fill_price: FillPrice = FillPrice.NEXT_OPEN
@@ -187,7 +201,10 @@ class ExecutionSettings:
 
 @dataclass(frozen=True, slots=True)
 class TransferSettings:
-    """Transfers between our wallets. Delays and fees by whether both wallets are on one venue; fee in account currency."""
+    """Transfers between our wallets.
+
+    Delays and fees by whether both wallets are on one venue; fee in account currency.
+    """
 
     delay_ms: int = 1_000
     cross_venue: bool = False

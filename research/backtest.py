@@ -116,7 +116,10 @@ def backtest(
     stage: Callable[[str, int | None], AbstractContextManager[Callable[..., None]]],
     announce: Callable[[str], None],
 ) -> FinishedRun:
-    """Load, run, report and write. ``stage(name, total)`` wraps each part for a progress bar; ``announce`` tells news."""
+    """Load, run, report and write.
+
+    ``stage(name, total)`` wraps each part for a progress bar; ``announce`` tells news.
+    """
     with stage("Loading the market", None):
         market = load(settings)
     if compiled and must_compile():

@@ -153,7 +153,10 @@ def filled(pairs: Any, pair: int, side: int, lots: int) -> None:
 
 @kernel
 def ended(pairs: Any, pair: int, side: int, failed: bool) -> None:
-    """Record that a leg's order is done; ``failed``: cancelled or rejected. A failed hedge of an entry leads to the unwind."""
+    """Record that a leg's order is done.
+
+    ``failed``: cancelled or rejected. A failed hedge of an entry leads to the unwind.
+    """
     row = pairs[pair]
     if side == row.first_leg:
         row.first_working = 0

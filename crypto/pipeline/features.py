@@ -1,4 +1,6 @@
-"""Features of a pair from what has printed and settled so far. The same code runs bar by bar and over a column of history.
+"""Features of a pair from what has printed and settled so far.
+
+The same code runs bar by bar and over a column of history.
 
 Averages are exponentially weighted and updated in place; a leg that did not print updates nothing.
 """

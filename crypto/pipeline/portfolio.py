@@ -116,7 +116,7 @@ def _limited(wanted: float, account: Account, rules: Any) -> float:
         rules.max_venue_fraction * account.equity - account.venue_notional,
         rules.max_gross_leverage * account.equity - account.gross_notional,
     )
-    return max(0.0, min(wanted, room))
+    return float(max(0.0, min(wanted, room)))
 
 
 @kernel
@@ -160,7 +160,10 @@ def _cash_per_notional(direction: int, filters: Filters, rules: Any) -> tuple[fl
 
 @kernel
 def _funding_transfer(wanted: float, spot_need: float, perp_need: float, account: Account) -> float:
-    """Cash to move (positive: to the perp wallet) so that ``wanted`` notional fits both wallets better; 0 when it does."""
+    """Cash to move (positive: to the perp wallet) so that ``wanted`` notional fits both wallets better.
+
+    0 when it does.
+    """
     spot_short = wanted * spot_need - account.spot_cash
     perp_short = wanted * perp_need - account.perp_cash
     amount = 0.0
@@ -172,9 +175,7 @@ def _funding_transfer(wanted: float, spot_need: float, perp_need: float, account
 
 
 @kernel
-def _grow(
-    direction: int, reason: int, features: Features, account: Account, filters: Filters, rules: Any
-) -> Target:
+def _grow(direction: int, reason: int, features: Features, account: Account, filters: Filters, rules: Any) -> Target:
     """Open or enlarge the pair towards its wanted notional, moving cash between wallets first where that helps."""
     wanted = wanted_notional(account.equity, filters.weight, rules) - account.pair_notional
     wanted = _limited(wanted, account, rules)
@@ -230,9 +231,7 @@ def _spot_change(direction: int, target_base: float, account: Account, filters: 
 
 
 @kernel
-def _shrink(
-    direction: int, keep: float, reason: int, features: Features, account: Account, filters: Filters
-) -> Target:
+def _shrink(direction: int, keep: float, reason: int, features: Features, account: Account, filters: Filters) -> Target:
     """Reduce both legs to the fraction ``keep`` of the perp position; 0 closes. Orders below a minimum are left out."""
     perp_now = abs(account.perp_lots)
     step = filters.perp_step_lots
@@ -240,7 +239,9 @@ def _shrink(
     left_base = abs(account.perp_base) * perp_left / perp_now if perp_now > 0 else 0.0
     spot_lots = _spot_change(direction, left_base, account, filters)
     value = abs(spot_lots) * filters.spot_base_per_lot * features.spot_price
-    if abs(spot_lots) < filters.spot_min_lots or (value < filters.spot_min_notional and not filters.spot_closing_exempt):
+    if abs(spot_lots) < filters.spot_min_lots or (
+        value < filters.spot_min_notional and not filters.spot_closing_exempt
+    ):
         spot_lots = 0
     perp_lots = direction * (perp_now - perp_left)
     per_lot = perp_base_per_lot(filters, features.perp_price)
@@ -254,9 +255,7 @@ def _shrink(
 
 
 @kernel
-def _restore_collateral(
-    direction: int, features: Features, account: Account, filters: Filters, rules: Any
-) -> Target:
+def _restore_collateral(direction: int, features: Features, account: Account, filters: Filters, rules: Any) -> Target:
     """Top the perp wallet up from the spot wallet, or reduce the pair where the spot wallet has too little cash."""
     need = rules.collateral_ratio * account.wallet_notional - account.margin_equity
     if account.can_transfer:

@@ -49,7 +49,8 @@ def daily_returns(time_ms: Integers, equity: Floats) -> Floats:
     day = time_ms // DAY_MS
     last = np.append(np.flatnonzero(np.diff(day)), equity.size - 1)
     closes = equity[np.unique(np.concatenate(([0], last)))]
-    return np.diff(closes) / closes[:-1]
+    returns: Floats = np.diff(closes) / closes[:-1]
+    return returns
 
 
 def drawdown(equity: Floats) -> tuple[float, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -67,16 +67,14 @@ RULES = np.dtype(
     align=True,
 )
 
-RuleValues: Any = namedtuple("RuleValues", RULES.names or ())  # type: ignore[misc]  # fields are the record's
-
 
 def values_of(rules: Any) -> Any:
     """The record as plain Python numbers with the same attribute names, which Python code reads much faster."""
-    return RuleValues(*rules[0].item())
+    return SimpleNamespace(**dict(zip(RULES.names or (), rules[0].item(), strict=True)))
 
 
 def _alpha(bar_hours: float, half_life_hours: float) -> float:
-    return 1.0 - 0.5 ** (bar_hours / half_life_hours)
+    return 1.0 - math.pow(0.5, bar_hours / half_life_hours)
 
 
 def build_rules(settings: Settings, start_ms: int, bar_ms: int) -> Any:

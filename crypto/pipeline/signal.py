@@ -1,4 +1,7 @@
-"""Signal of the default strategy: delta-neutral carry, entered when it is expected to pay for itself. Spec: docs/specs/signal.md."""
+"""Signal of the default strategy: delta-neutral carry, entered when it is expected to pay for itself.
+
+Spec: docs/specs/signal.md.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ _DRAWDOWN, _COOLDOWN = int(Reason.PAIR_DRAWDOWN), int(Reason.COOLDOWN)
 
 
 class Position(NamedTuple):
-    """The pair's open position as the signal needs it. ``direction``: +1 long spot and short perp, -1 reverse, 0 flat."""
+    """The pair's open position as the signal needs it.
+
+    ``direction``: +1 long spot and short perp, -1 reverse, 0 flat.
+    """
 
     direction: int
     held_ms: int

@@ -67,4 +67,3 @@ class LimitGuard:
     def review(self, target: Target, seen: Features, account: Account, filters: Filters) -> Approved | Refused:
         """See ``crypto.pipeline.risk.review``."""
         return risk.decide(target, risk.review(target, seen, account, filters, self._rules))
-

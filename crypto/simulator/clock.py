@@ -62,7 +62,17 @@ def settle(world: World, leg: int) -> None:
 def _apply_policy(world: World, leg: int, index: int, flag: int) -> bool:
     """Count and journal what the policy did to this settlement; False when it is not paid."""
     run = world.run[0]
-    note(world, POLICY, world.legs[leg].pair, 0, -1, flag, world.settlements[index].mark, world.settlements[index].rate, 0.0)
+    note(
+        world,
+        POLICY,
+        world.legs[leg].pair,
+        0,
+        -1,
+        flag,
+        world.settlements[index].mark,
+        world.settlements[index].rate,
+        0.0,
+    )
     if flag & (RATE_FAIL | MARK_FAIL):
         run.status = NO_RATE if flag & RATE_FAIL else NO_MARK
         run.status_leg = leg
@@ -125,7 +135,10 @@ def charge_borrow_hour(world: World, leg: int) -> None:
 
 @kernel
 def send_transfer(world: World, source: int, target: int, amount: float, delay_ms: int, fee: float) -> bool:
-    """Move account currency between wallets; it is in no wallet of ours until it arrives. False when too many are on the way."""
+    """Move account currency between wallets.
+
+    It is in no wallet of ours until it arrives. False when too many are on the way.
+    """
     account = world.rules[0].account_asset
     transit = world.rules[0].transit
     transfers = world.transfers

@@ -7,8 +7,8 @@ import math
 from crypto.compiled import kernel
 from crypto.pipeline import execution
 from crypto.pipeline.execution import Request
-from crypto.pipeline.portfolio import Target
 from crypto.pipeline.orders import Intent, OrderKind, OrderReason, OrderStatus
+from crypto.pipeline.portfolio import Target
 from crypto.simulator.clock import borrow_rate_at
 from crypto.simulator.posting import note
 from crypto.simulator.state import (
@@ -79,7 +79,10 @@ def _refusal(world: World, leg: int, request: Request, price: float) -> int:
 
 @kernel
 def place(world: World, pair: int, request: Request) -> int:
-    """Enter one order for a leg; a refused order is recorded as rejected. Returns the reason, ``NONE`` when accepted."""
+    """Enter one order for a leg.
+
+    A refused order is recorded as rejected. Returns the reason, ``NONE`` when accepted.
+    """
     run, rules = world.run[0], world.rules[0]
     leg = 2 * pair + request.side
     row = world.legs[leg]
@@ -158,12 +161,12 @@ def _tradable(world: World, pair: int, request: Request) -> int:
     """Lots of a request that can be traded: a spot sale never goes beyond the coins held, an unwind keeps the hedge."""
     spot = world.legs[2 * pair]
     if not request.reduce_only or request.side != execution.SPOT_SIDE or request.lots >= 0:
-        return request.lots
+        return int(request.lots)
     most = spot.lots
     if request.intent == _UNWIND:
         surplus = spot_base(world, 2 * pair) + perp_base(world, 2 * pair + 1)
         most = min(most, int(math.floor(surplus / spot.base_per_lot + 1e-9)))
-    return -min(-request.lots, max(0, most))
+    return -int(min(-request.lots, max(0, most)))
 
 
 @kernel

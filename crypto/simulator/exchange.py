@@ -1,9 +1,9 @@
 """One step of the simulated exchange: everything that happens from one instant to the next, in time order.
 
-At one time the order is: funding settlements, borrow hours, transfers that arrive, orders that arrive. At the end of the
-step legs are revalued on the bar that closed, resting orders are matched against it, and the account is measured. Then
-it is the strategy's turn. Settlements and borrow hours belong to the step that ends with them, arrivals to the step that
-begins with them, so an order of one instant never meets a settlement of the same instant first.
+At one time the order is: funding settlements, borrow hours, transfers that arrive, orders that arrive. At the end of
+the step legs are revalued on the bar that closed, resting orders are matched against it, and the account is measured.
+Then it is the strategy's turn. Settlements and borrow hours belong to the step that ends with them, arrivals to the
+step that begins with them, so an order of one instant never meets a settlement of the same instant first.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ _SETTLEMENT, _BORROW, _TRANSFER, _ARRIVAL = 0, 1, 2, 3
 
 @kernel
 def _next_event(world: World, end_ms: int) -> tuple[int, int, int]:
-    """Time, kind and row of the next event of the step that ends at ``end_ms``; time is ``_NEVER`` when none is left."""
+    """Time, kind and row of the next event of the step that ends at ``end_ms``; kind is -1 when none is left.
+
+    Events of one time come in the order of their kinds.
+    """
     time_ms, kind, index = _NEVER, -1, -1
     legs = world.legs
     for leg in range(1, legs.shape[0], 2):
@@ -62,19 +65,42 @@ def _next_event(world: World, end_ms: int) -> tuple[int, int, int]:
             if due <= end_ms and due < time_ms:
                 time_ms, kind, index = due, _SETTLEMENT, leg
     for leg in range(0, legs.shape[0], 2):
-        if legs[leg].debt > 0.0 and legs[leg].next_borrow_ms <= end_ms and legs[leg].next_borrow_ms < time_ms:
-            time_ms, kind, index = legs[leg].next_borrow_ms, _BORROW, leg
-    for row in range(world.transfers.shape[0] if world.run[0].transfers_active > 0 else 0):
+        due = legs[leg].next_borrow_ms if legs[leg].debt > 0.0 else _NEVER
+        if due <= end_ms and due < time_ms:
+            time_ms, kind, index = due, _BORROW, leg
+    if world.run[0].transfers_active > 0:
+        due, row = _next_transfer(world)
+        if due <= end_ms and due < time_ms:
+            time_ms, kind, index = due, _TRANSFER, row
+    due, leg = _next_arrival(world)
+    if due < end_ms and due < time_ms:
+        time_ms, kind, index = due, _ARRIVAL, leg
+    return time_ms, kind, index
+
+
+@kernel
+def _next_transfer(world: World) -> tuple[int, int]:
+    """Arrival time and row of the transfer that arrives first."""
+    time_ms, index = _NEVER, -1
+    for row in range(world.transfers.shape[0]):
         transfer = world.transfers[row]
-        if transfer.active == 1 and transfer.arrive_ms <= end_ms and transfer.arrive_ms < time_ms:
-            time_ms, kind, index = transfer.arrive_ms, _TRANSFER, row
+        if transfer.active == 1 and transfer.arrive_ms < time_ms:
+            time_ms, index = transfer.arrive_ms, row
+    return time_ms, index
+
+
+@kernel
+def _next_arrival(world: World) -> tuple[int, int]:
+    """Arrival time and leg of the working order that arrives first; resting orders have arrived."""
+    time_ms, index = _NEVER, -1
+    legs = world.legs
     for leg in range(legs.shape[0]):
         order = legs[leg].order
         if order >= 0:
             due = world.orders[order].arrival_ms
-            if 0 <= due < end_ms and due < time_ms:
-                time_ms, kind, index = due, _ARRIVAL, leg
-    return time_ms, kind, index
+            if 0 <= due < time_ms:
+                time_ms, index = due, leg
+    return time_ms, index
 
 
 @kernel

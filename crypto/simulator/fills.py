@@ -12,7 +12,7 @@ from crypto import borrow, fees, funding
 from crypto.compiled import kernel
 from crypto.ledger import Component, Flow
 from crypto.simulator.posting import attribute, move_cash, post
-from crypto.simulator.state import (INVERSE, OPEN, World)
+from crypto.simulator.state import INVERSE, OPEN, World
 
 _TRADE, _REALISED, _FEE = int(Flow.TRADE), int(Flow.REALISED), int(Flow.FEE)
 _BORROW, _REPAY, _INTEREST, _GRACE = int(Flow.BORROW), int(Flow.REPAY), int(Flow.INTEREST), int(Flow.FUNDING_GRACE)
@@ -42,7 +42,9 @@ def charge_interest(world: World, leg: int, principal: float, hourly_rate: float
         return
     row.owed += amount
     value = -amount * row.value_price
-    post(world, _INTEREST, row.wallet, row.base_asset, leg, -1, -amount, value, row.value_price, hourly_rate, -principal)
+    post(
+        world, _INTEREST, row.wallet, row.base_asset, leg, -1, -amount, value, row.value_price, hourly_rate, -principal
+    )
     attribute(world, leg, _BORROWING, value)
     count_spot_lots(world, leg)
 
@@ -62,7 +64,7 @@ def _repay(world: World, leg: int, order: int, received: float) -> float:
         row.owed = 0.0
     world.holdings[row.wallet, row.base_asset].balance -= repaid
     post(world, _REPAY, row.wallet, row.base_asset, leg, order, -repaid, 0.0, row.value_price, 0.0, repaid)
-    return received - repaid
+    return float(received - repaid)
 
 
 @kernel
@@ -79,7 +81,8 @@ def fill_spot(
 ) -> float:
     """Execute ``lots`` (signed) of a spot leg; returns the fee in account currency (negative).
 
-    A buy repays debt first; a sale beyond the holding borrows the rest and pays the hour at borrow where the venue asks it.
+    A buy repays debt first; a sale beyond the holding borrows the rest and pays the hour at borrow where the venue asks
+    it.
     """
     row = world.legs[leg]
     account = world.rules[0].account_asset
@@ -154,7 +157,7 @@ def _average_entry(entry: float, held: int, price: float, opened: int, kind: int
 
 @kernel
 def _spot_reference(world: World, leg: int, bar: int) -> float:
-    """Price of the pair's spot leg at the time of a perp fill: the bar's open where it printed, else the valuation price."""
+    """Price of the pair's spot at the time of a perp fill: the bar's open where it printed, else its valuation."""
     spot = world.legs[leg].pair * 2
     price = world.bars[spot, bar, OPEN]
     if price == price:
@@ -242,4 +245,3 @@ def pay(
         move_cash(world, leg, amount)
     post(world, flow, row.wallet, row.settle_asset, leg, order, amount, amount * unit, price, rate, base)
     attribute(world, leg, _FUNDING, amount * unit)
-

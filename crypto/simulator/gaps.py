@@ -14,7 +14,7 @@ import numpy as np
 
 from crypto.errors import DataError
 from crypto.instruments import Pair
-from crypto.market import Floats, InstrumentHistory, Integers, MarketHistory, RateSeries
+from crypto.market import Floats, InstrumentHistory, Integers, MarketHistory, RateSeries, Settlements
 from crypto.settings import MissingPolicy, PriceSource, Settings
 from crypto.simulator.state import (
     BORROW_RATE,
@@ -65,8 +65,10 @@ def settlement_table(
     for leg in range(1, len(histories), 2):
         history = histories[leg]
         if history.settlements is None:
-            raise DataError(f"{history.key} has no funding history", remedy="ingest its funding rates, or take the pair out")
-        table = _one_leg(history, market, settings)
+            raise DataError(
+                f"{history.key} has no funding history", remedy="ingest its funding rates, or take the pair out"
+            )
+        table = _one_leg(history, history.settlements, market, settings)
         first.append(count)
         legs[leg].settle_next = count
         count += table[0].size
@@ -75,14 +77,16 @@ def settlement_table(
         if table[0].size == 0:
             notes.append(f"{history.key}: no funding settlement in the period")
     rows = np.zeros(max(count, 1), SETTLEMENT).view(np.recarray)
-    for name, parts in zip(("time_ms", "rate", "mark", "hours", "alpha", "flag"), zip(*columns, strict=True), strict=True):
+    for name, parts in zip(
+        ("time_ms", "rate", "mark", "hours", "alpha", "flag"), zip(*columns, strict=True), strict=True
+    ):
         rows[name][:count] = np.concatenate(parts)
     return SettlementTable(rows, tuple(first))
 
 
-def _one_leg(history: InstrumentHistory, market: MarketHistory, settings: Settings) -> tuple[Any, ...]:
-    rows = history.settlements
-    assert rows is not None
+def _one_leg(
+    history: InstrumentHistory, rows: Settlements, market: MarketHistory, settings: Settings
+) -> tuple[Any, ...]:
     rate, rate_flag = fill_missing(
         rows.time_ms, rows.funding_rate, settings.funding.missing_rate, settings.funding.max_age_hours, _RATE_FLAGS
     )
@@ -90,7 +94,7 @@ def _one_leg(history: InstrumentHistory, market: MarketHistory, settings: Settin
         mark = _last_trade_at(history, market, rows.time_ms)
     else:
         mark = rows.mark_price
-    mark, mark_flag = _fill_mark(history, market, mark, settings)
+    mark, mark_flag = _fill_mark(history, rows, market, mark, settings)
     alpha = 1.0 - 0.5 ** (rows.interval_hours / settings.signal.forecast_half_life_hours)
     return rows.time_ms, rate, mark, rows.interval_hours, alpha, rate_flag | mark_flag
 
@@ -127,11 +131,9 @@ def _last_trade_at(history: InstrumentHistory, market: MarketHistory, time_ms: I
 
 
 def _fill_mark(
-    history: InstrumentHistory, market: MarketHistory, mark: Floats, settings: Settings
+    history: InstrumentHistory, rows: Settlements, market: MarketHistory, mark: Floats, settings: Settings
 ) -> tuple[Floats, Integers]:
     """Marks with the policy applied; the last known mark is the newest of earlier settlements and closed mark bars."""
-    rows = history.settlements
-    assert rows is not None
     policy, limit = settings.funding.missing_mark, settings.funding.max_age_hours
     filled, flag = fill_missing(rows.time_ms, mark, policy, limit, _MARK_FLAGS)
     if policy is not MissingPolicy.LAST_KNOWN or history.mark is None:
@@ -151,7 +153,7 @@ def _fill_mark(
 
 
 def borrow_table(pairs: Sequence[Pair], market: MarketHistory, settings: Settings) -> Any:
-    """Hourly borrow rate of each pair's base asset from the start of the run, with the policy applied: (P, H) BORROW_RATE."""
+    """Hourly borrow rate of each pair's base asset from the start of the run, policy applied: (P, H) BORROW_RATE."""
     span = market.open_ms.size * market.bar_ms
     hours = int(span // HOUR_MS + 2) if settings.borrow.enabled else 1
     table = np.zeros((len(pairs), hours), BORROW_RATE).view(np.recarray)

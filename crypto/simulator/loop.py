@@ -71,7 +71,9 @@ def grown(world: World) -> World:
     bigger = {}
     for name in ("ledger", "orders", "journal", "trips"):
         old = getattr(world, name)
-        new = np.zeros(max(2 * old.size, 2 * SPARE_ROWS + ROWS_PER_LEG * world.legs.size * 2), old.dtype).view(np.recarray)
+        new = np.zeros(max(2 * old.size, 2 * SPARE_ROWS + ROWS_PER_LEG * world.legs.size * 2), old.dtype).view(
+            np.recarray
+        )
         new[: old.size] = old
         bigger[name] = new
     return world._replace(**bigger)

@@ -13,7 +13,7 @@ from crypto.pipeline.orders import Intent, OrderKind, OrderReason, OrderStatus
 from crypto.simulator.clock import next_mark, usable_borrow_rate
 from crypto.simulator.desk import finish, order_value, record_fill
 from crypto.simulator.fills import fill_perp, fill_spot
-from crypto.simulator.state import (CLOSE, HIGH, INVERSE, LOW, OPEN, RUNNING, SPOT, VOLUME, World)
+from crypto.simulator.state import CLOSE, HIGH, INVERSE, LOW, OPEN, RUNNING, SPOT, VOLUME, World
 from crypto.simulator.valuation import free_cash, free_margin
 
 _POST_ONLY, _HEDGE = int(OrderKind.POST_ONLY), int(Intent.HEDGE)
@@ -61,12 +61,13 @@ def _affordable(world: World, order: int, lots: float, price: float) -> float:
             return lots
         cash = free_cash(world, row.wallet) + entry.reserved + committed
         per_lot = row.units_per_lot * price * (1.0 + (0.0 if row.fee_in_base == 1 else row.taker))
-        return min(lots, max(0.0, math.floor(cash / per_lot + 1e-9)))
+        return float(min(lots, max(0.0, math.floor(cash / per_lot + 1e-9))))
     spot_price = world.legs[2 * row.pair].value_price
     unit = spot_price if row.kind == INVERSE else 1.0
     margin = free_margin(world, row.wallet, row.settle_asset) + (entry.reserved + committed) * unit
     value = order_value(world, entry.leg, 1, price)
-    return min(lots, max(0.0, math.floor(margin / (value / world.rules[0].leverage + value * row.taker) + 1e-9)))
+    per_lot = value / world.rules[0].leverage + value * row.taker
+    return float(min(lots, max(0.0, math.floor(margin / per_lot + 1e-9))))
 
 
 @kernel
@@ -115,7 +116,7 @@ def arrive(world: World, leg: int) -> None:
         return
     wanted = abs(entry.lots - entry.filled_lots)
     capacity = _capacity(world, leg, bar - 1)
-    if not price == price or capacity < 1.0:
+    if price != price or capacity < 1.0:
         entry.arrival_ms = next_open_ms
         return
     side = 1 if entry.lots > 0 else -1
@@ -137,7 +138,11 @@ def match_resting(world: World, leg: int, bar: int) -> None:
     """Fill a resting post-only order that the bar traded through; cancel it after its deadline."""
     order = world.legs[leg].order
     entry = world.orders[order]
-    through = world.bars[leg, bar, LOW] < entry.limit_price if entry.lots > 0 else world.bars[leg, bar, HIGH] > entry.limit_price
+    through = (
+        world.bars[leg, bar, LOW] < entry.limit_price
+        if entry.lots > 0
+        else world.bars[leg, bar, HIGH] > entry.limit_price
+    )
     if through:
         wanted = abs(entry.lots - entry.filled_lots)
         lots = min(float(wanted), _capacity(world, leg, bar))

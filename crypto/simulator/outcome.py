@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -121,7 +121,11 @@ def _size_trips(trips: Any, orders: Any, world: World, bar_ms: int) -> None:
     """Largest hedged base quantity of each trip, from the perp fills between its opening and its close."""
     for trip in trips:
         leg = 2 * int(trip["pair"]) + 1
-        chosen = (orders["leg"] == leg) & (orders["placed_ms"] >= trip["open_ms"]) & (orders["placed_ms"] < trip["close_ms"] + bar_ms)
+        chosen = (
+            (orders["leg"] == leg)
+            & (orders["placed_ms"] >= trip["open_ms"])
+            & (orders["placed_ms"] < trip["close_ms"] + bar_ms)
+        )
         mine = orders[chosen]
         held = np.cumsum(mine["filled_lots"])
         if held.size == 0:
@@ -140,7 +144,8 @@ def _status(world: World, names: Names, time_ms: Any) -> str:
         return "completed"
     if status == INSOLVENT:
         wallet = names.wallets[int(world.legs[int(world.run[0].status_leg)].wallet)]
-        return f"stopped at {iso(int(time_ms[-1]))}: the margin of wallet {wallet} was used up; a venue would have liquidated before"
+        when = iso(int(time_ms[-1]))
+        return f"stopped at {when}: the margin of wallet {wallet} was used up; a venue would have liquidated before"
     return f"stopped at {iso(int(time_ms[-1]))}"
 
 
@@ -170,12 +175,20 @@ def _policies(world: World, settings: Settings) -> dict[str, Any]:
     }
 
 
+class _Context(NamedTuple):
+    """What turns codes of a journal row into words."""
+
+    world: World
+    names: Names
+
+
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
 def _journal(world: World, names: Names) -> Iterator[dict[str, Any]]:
     """Journal rows as mappings with words instead of codes."""
+    context = _Context(world, names)
     for row in np.asarray(world.journal[: world.run[0].journal_rows]):
         event = int(row["event"])
         entry: dict[str, Any] = {
@@ -185,11 +198,11 @@ def _journal(world: World, names: Names) -> Iterator[dict[str, Any]]:
         }
         if row["pair"] >= 0:
             entry["pair"] = names.pairs[int(row["pair"])]
-        entry.update(_DETAILS[event](row, world, names))
+        entry.update(_DETAILS[event](row, context))
         yield entry
 
 
-def _signal(row: Any, world: World, names: Names) -> dict[str, Any]:
+def _signal(row: Any, _: _Context) -> dict[str, Any]:
     return {
         "reason": Reason(int(row["reason"])).name.lower(),
         "direction": int(row["lots"]),
@@ -199,7 +212,7 @@ def _signal(row: Any, world: World, names: Names) -> dict[str, Any]:
     }
 
 
-def _decision(row: Any, world: World, names: Names) -> dict[str, Any]:
+def _decision(row: Any, _: _Context) -> dict[str, Any]:
     return {
         "action": Action(int(row["order"])).name.lower(),
         "approved": bool(row["other"]),
@@ -210,11 +223,11 @@ def _decision(row: Any, world: World, names: Names) -> dict[str, Any]:
     }
 
 
-def _order(row: Any, world: World, names: Names) -> dict[str, Any]:
-    order = world.orders[int(row["order"])]
+def _order(row: Any, context: _Context) -> dict[str, Any]:
+    order = context.world.orders[int(row["order"])]
     return {
         "order": int(row["order"]),
-        "instrument": names.instruments[int(order.leg)],
+        "instrument": context.names.instruments[int(order.leg)],
         "intent": Intent(int(order.intent)).name.lower(),
         "kind": OrderKind(int(order.kind)).name.lower(),
         "lots": int(row["lots"]),
@@ -223,11 +236,11 @@ def _order(row: Any, world: World, names: Names) -> dict[str, Any]:
     }
 
 
-def _fill(row: Any, world: World, names: Names) -> dict[str, Any]:
-    order = world.orders[int(row["order"])]
+def _fill(row: Any, context: _Context) -> dict[str, Any]:
+    order = context.world.orders[int(row["order"])]
     return {
         "order": int(row["order"]),
-        "instrument": names.instruments[int(order.leg)],
+        "instrument": context.names.instruments[int(order.leg)],
         "lots": int(row["lots"]),
         "price": float(row["price"]),
         "fee_value": float(row["value"]),
@@ -235,25 +248,25 @@ def _fill(row: Any, world: World, names: Names) -> dict[str, Any]:
     }
 
 
-def _order_end(row: Any, world: World, names: Names) -> dict[str, Any]:
-    order = world.orders[int(row["order"])]
+def _order_end(row: Any, context: _Context) -> dict[str, Any]:
+    order = context.world.orders[int(row["order"])]
     return {
         "order": int(row["order"]),
-        "instrument": names.instruments[int(order.leg)],
+        "instrument": context.names.instruments[int(order.leg)],
         "reason": OrderReason(int(row["reason"])).name.lower(),
         "unfilled_lots": int(row["lots"]),
     }
 
 
-def _transfer(row: Any, world: World, names: Names) -> dict[str, Any]:
+def _transfer(row: Any, context: _Context) -> dict[str, Any]:
     return {
-        "from": names.wallets[int(row["price"])],
-        "to": names.wallets[int(row["other"])],
+        "from": context.names.wallets[int(row["price"])],
+        "to": context.names.wallets[int(row["other"])],
         "amount": float(row["value"]),
     }
 
 
-def _trip(row: Any, world: World, names: Names) -> dict[str, Any]:
+def _trip(row: Any, _: _Context) -> dict[str, Any]:
     return {
         "trip": int(row["order"]),
         "direction": int(row["lots"]),
@@ -262,11 +275,11 @@ def _trip(row: Any, world: World, names: Names) -> dict[str, Any]:
     }
 
 
-def _policy(row: Any, world: World, names: Names) -> dict[str, Any]:
+def _policy(row: Any, _: _Context) -> dict[str, Any]:
     return {"flags": int(row["lots"]), "mark_price": _number(row["price"]), "funding_rate": _number(row["value"])}
 
 
-def _kill(row: Any, world: World, names: Names) -> dict[str, Any]:
+def _kill(row: Any, _: _Context) -> dict[str, Any]:
     return {"equity": float(row["price"]), "peak_equity": float(row["value"])}
 
 

@@ -13,9 +13,9 @@ from crypto import fees, rounding
 from crypto.errors import DataError, SettingsError
 from crypto.instruments import Instrument, Kind, Pair
 from crypto.ledger import LEDGER, Component
-from crypto.market import Floats, InstrumentHistory, Integers, MarketHistory
-from crypto.pipeline.orders import ORDER
+from crypto.market import Floats, InstrumentHistory, MarketHistory
 from crypto.pipeline.features import FEATURES
+from crypto.pipeline.orders import ORDER
 from crypto.pipeline.post_trade import TRIP
 from crypto.pipeline.rules import build_rules
 from crypto.pipeline.signal import POSITION
@@ -38,9 +38,11 @@ from crypto.simulator.state import (
     WALLET,
     World,
 )
-from crypto.units import BPS, HOUR_MS
+from crypto.units import BPS
 from crypto.venues.base import Venue
-from crypto.venues.registry import check_overrides, pair as find_pair, venue as find_venue
+from crypto.venues.registry import check_overrides
+from crypto.venues.registry import pair as find_pair
+from crypto.venues.registry import venue as find_venue
 
 KIND_CODES = {Kind.SPOT: SPOT, Kind.LINEAR: LINEAR, Kind.INVERSE: INVERSE}
 ACCOUNT_QUOTES = {"USDT": {"USDT", "USD"}}  # quotes that count one to one; inverse contracts are quoted in USD
@@ -87,7 +89,7 @@ def build(settings: Settings, market: MarketHistory) -> Setup:
     notes: list[str] = []
     legs = _legs(pairs, settings, wallet_of, wallets, assets)
     tables = settlement_table(histories, legs, market, settings, notes)
-    values = _valuation(histories, market, settings, notes)
+    values = _valuation(histories, settings, notes)
     world = World(
         bars=_bars(histories, values),
         settlements=tables.rows,
@@ -136,7 +138,9 @@ def _check_pairs(pairs: Sequence[Pair], settings: Settings) -> None:
                 )
         key = (pair.spot.key, pair.perp.key)
         if key in seen:
-            raise SettingsError(f"pair {key[0]} / {key[1]} is listed twice", remedy="list each pair once, with its weight")
+            raise SettingsError(
+                f"pair {key[0]} / {key[1]} is listed twice", remedy="list each pair once, with its weight"
+            )
         seen.add(key)
 
 
@@ -192,21 +196,39 @@ def forward_fill(values: Floats) -> Floats:
     return filled
 
 
-def _valuation(
-    histories: Sequence[InstrumentHistory], market: MarketHistory, settings: Settings, notes: list[str]
-) -> list[Floats]:
-    """Valuation prices: spot on its last trade, perps on mark (on the last trade where a bar has no mark)."""
-    rows = []
+def _valuation(histories: Sequence[InstrumentHistory], settings: Settings, notes: list[str]) -> list[Floats]:
+    """Valuation prices: perps on mark (on the last trade where a bar has no mark), spot on its last trade.
+
+    While the spot venue prints nothing, its last price moves with the perp: a stale price against a live one would show
+    profits and drawdowns that are not there.
+    """
+    rows: list[Floats] = []
     for history in histories:
         price = history.bars.close
         if history.settlements is not None and settings.data.valuation_price is PriceSource.MARK:
             mark = history.mark.close if history.mark is not None else np.full(price.size, math.nan)
             absent = int(np.isnan(mark).sum())
             if absent:
-                notes.append(f"{history.key}: {absent} of {price.size} bars have no mark and are valued on the last trade")
+                notes.append(
+                    f"{history.key}: {absent} of {price.size} bars have no mark and are valued on the last trade"
+                )
             price = np.where(np.isnan(mark), price, mark)
         rows.append(forward_fill(price))
+    for leg in range(0, len(histories), 2):
+        rows[leg] = _carried(histories[leg].bars.close, rows[leg + 1])
+        absent = int(np.isnan(histories[leg].bars.close).sum())
+        if absent:
+            notes.append(
+                f"{histories[leg].key}: {absent} bars without a trade are valued by the perp's move since the last one"
+            )
     return rows
+
+
+def _carried(spot: Floats, perp: Floats) -> Floats:
+    """Spot closes with gaps filled by the last close times the perp's move since; leading NaN stay."""
+    last = np.maximum.accumulate(np.where(np.isnan(spot), 0, np.arange(spot.size)))
+    carried: Floats = spot[last] * perp / perp[last]
+    return np.where(np.isnan(spot), carried, spot)
 
 
 def _legs(
@@ -265,7 +287,8 @@ def _fee_rates(instrument: Instrument, owner: Venue, settings: Settings) -> tupl
     for name in override:
         if name not in {"maker", "taker"}:
             raise SettingsError(
-                f'[fees.override."{instrument.key}"] has unknown key {name!r}', remedy="give maker and taker as fractions"
+                f'[fees.override."{instrument.key}"] has unknown key {name!r}',
+                remedy="give maker and taker as fractions",
             )
     if len(override) == len(("maker", "taker")):
         return override["maker"], override["taker"]
@@ -333,7 +356,9 @@ def _start(world: World, settings: Settings, names: Names) -> None:
                 world.wallet_equity[0, wallet] += balance * _price(world, wallet, asset)
     run.equity = run.peak_equity = float(world.wallet_equity[0].sum())
     if run.equity <= 0.0:
-        raise SettingsError("the wallets hold nothing", remedy='give starting balances, for example [wallets."binance:spot"]')
+        raise SettingsError(
+            "the wallets hold nothing", remedy='give starting balances, for example [wallets."binance:spot"]'
+        )
 
 
 def _price(world: World, wallet: int, asset: int) -> float:

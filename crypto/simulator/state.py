@@ -248,7 +248,10 @@ BASIS_BPS, CARRY_ANNUAL, SPOT_VALUE, PERP_VALUE, COLLATERAL, PNL = range(6)  # c
 
 
 class World(NamedTuple):
-    """All arrays of a run. L legs, P pairs, W wallets (last: transit), A assets, T bars, C components, S settlements."""
+    """All arrays of a run.
+
+    L legs, P pairs, W wallets (last: transit), A assets, T bars, C components, S settlements.
+    """
 
     # market, read only
     bars: Floats  # (L, T, 6) venue quote, NaN: no bar; volume in contracts

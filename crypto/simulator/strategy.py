@@ -144,7 +144,17 @@ def _open_trip(world: World, pair: int, seen: Features, target: Target) -> None:
     trip.is_open = 1
     trip.notional = row.trip_notional
     trip.open_basis_bps = seen.basis * 1e4
-    note(world, TRIP_OPENED, pair, target.reason, row.trip, target.direction, seen.spot_price, row.trip_notional, seen.basis)
+    note(
+        world,
+        TRIP_OPENED,
+        pair,
+        target.reason,
+        row.trip,
+        target.direction,
+        seen.spot_price,
+        row.trip_notional,
+        seen.basis,
+    )
 
 
 @kernel
@@ -190,7 +200,17 @@ def note_decision(world: World, pair: int, target: Target, approved: bool, reaso
     code = reason + 1000 * target.action
     if approved or (target.action != _KEEP and code != row.last_decision):
         side = 1.0 if approved else 0.0
-        note(world, DECISION, pair, reason, target.action, target.perp_lots, target.transfer, float(target.spot_lots), side)
+        note(
+            world,
+            DECISION,
+            pair,
+            reason,
+            target.action,
+            target.perp_lots,
+            target.transfer,
+            float(target.spot_lots),
+            side,
+        )
     row.last_decision = code
 
 

@@ -7,7 +7,7 @@ import math
 from crypto.compiled import kernel
 from crypto.ledger import Component
 from crypto.simulator.posting import attribute, attribute_treasury
-from crypto.simulator.state import (INVERSE, VALUE, World)
+from crypto.simulator.state import INVERSE, VALUE, World
 
 _BASIS, _DELTA, _COLLATERAL = int(Component.BASIS), int(Component.DELTA), int(Component.COLLATERAL)
 
@@ -136,7 +136,7 @@ def wallet_equity(world: World, wallet: int) -> float:
 
 @kernel
 def margin_equity(world: World, wallet: int, settle_asset: int) -> float:
-    """What backs the wallet's perps that settle in ``settle_asset``: its balance plus their unrealised profit, in value."""
+    """What backs the wallet's perps that settle in ``settle_asset``: balance plus their unrealised profit, in value."""
     total = world.holdings[wallet, settle_asset].balance
     legs = world.legs
     for pair in range(world.pairs.shape[0]):
@@ -163,7 +163,7 @@ def free_margin(world: World, wallet: int, settle_asset: int) -> float:
     """Margin equity that neither initial margin nor working orders hold, account currency; may be negative."""
     used = wallet_notional(world, wallet, settle_asset) / world.rules[0].leverage
     held = world.holdings[wallet, settle_asset].reserved * asset_price(world, wallet, settle_asset)
-    return margin_equity(world, wallet, settle_asset) - used - held
+    return float(margin_equity(world, wallet, settle_asset) - used - held)
 
 
 @kernel
@@ -171,7 +171,7 @@ def free_cash(world: World, wallet: int) -> float:
     """Account currency that can be spent or sent from a wallet: balance less what orders and perps need."""
     account = world.rules[0].account_asset
     cash = world.holdings[wallet, account].balance - world.holdings[wallet, account].reserved
-    return min(cash, free_margin(world, wallet, account))
+    return float(min(cash, free_margin(world, wallet, account)))
 
 
 @kernel
