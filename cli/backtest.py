@@ -103,15 +103,17 @@ def _show(finished: FinishedRun) -> None:
 
 def _headline(summary: Any, currency: str) -> Text:
     sharpe = summary["sharpe"]
-    lines = (
-        f"equity        {summary['start_equity']:,.2f} -> {summary['end_equity']:,.2f} {currency}",
-        f"net return    {_percent(summary['net_return'])}   a year {_percent(summary['annual_return'])}"
-        f"   volatility {_percent(summary['annual_volatility'])}   Sharpe {'-' if sharpe is None else f'{sharpe:.2f}'}",
-        f"max drawdown  {_percent(summary['max_drawdown'])}   in market {summary['time_in_market']:.0%} of the time",
-        f"round trips   {summary['round_trips']} closed, {summary['open_trips']} open   orders {summary['orders']}"
-        f" ({summary['rejected']} rejected, {summary['cancelled']} cancelled)   turnover {summary['turnover']:.1f}x",
-    )
-    return Text("\n".join(lines))
+    ratio = "-" if sharpe is None else f"{sharpe:.2f}"
+    orders = f"{summary['orders']} ({summary['rejected']} rejected, {summary['cancelled']} cancelled)"
+    rows = {
+        "equity": f"{summary['start_equity']:,.2f} -> {summary['end_equity']:,.2f} {currency}",
+        "net return": f"{_percent(summary['net_return'])}   a year {_percent(summary['annual_return'])}",
+        "risk": f"volatility {_percent(summary['annual_volatility'])} a year   Sharpe {ratio}",
+        "drawdown": f"{_percent(summary['max_drawdown'])}   in market {summary['time_in_market']:.0%} of the time",
+        "round trips": f"{summary['round_trips']} closed, {summary['open_trips']} open",
+        "orders": f"{orders}   turnover {summary['turnover']:.1f}x",
+    }
+    return Text("\n".join(f"{name:12} {text}" for name, text in rows.items()))
 
 
 def _pair_table(summary: Any) -> Table:

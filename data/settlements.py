@@ -79,7 +79,8 @@ def _read(lake: Lake, key: SeriesKey, grid: Grid, tolerance_ms: int) -> tuple[Se
 def _expected(instants: Integers, calendar: Calendar, perp: SeriesInfo, grid: Grid) -> tuple[Integers, Floats]:
     """Every settlement that has a row or should have one, with hours since the one before."""
     before = _backward(instants, calendar, max(grid.start_ms, perp.first_ms))
-    after = _forward(instants, calendar, min(grid.end_ms, perp.last_ms + timeframe_ms(perp.key.timeframe)))
+    bars_end_ms = perp.last_ms + timeframe_ms(perp.key.timeframe)  # a row of that very instant is often not there yet
+    after = _forward(instants, calendar, min(grid.end_ms, bars_end_ms - 1))
     expected = np.sort(np.concatenate((before, instants, calendar.missing_ms, after)))
     first = calendar.interval_hours[:1]
     return expected, np.concatenate((first, np.diff(expected) / HOUR_MS))

@@ -35,6 +35,7 @@ from crypto.simulator.state import (
     RUNNING,
     SPOT,
     TRANSFER,
+    VALUE,
     WALLET,
     World,
 )
@@ -180,12 +181,13 @@ def _history(market: MarketHistory, key: str) -> InstrumentHistory:
 
 
 def _bars(histories: Sequence[InstrumentHistory], values: Sequence[Floats]) -> Floats:
-    """All bars as (leg, bar, column), columns as in crypto.simulator.state."""
+    """All bars as (leg, bar, column), columns as in crypto.simulator.state; a bar without volume is no bar."""
     table = np.empty((len(histories), values[0].size, 6))
     for leg, (history, value) in enumerate(zip(histories, values, strict=True)):
         bars = history.bars
-        for column, source in enumerate((bars.open, bars.high, bars.low, bars.close, bars.volume, value)):
-            table[leg, :, column] = source
+        for column, source in enumerate((bars.open, bars.high, bars.low, bars.close, bars.volume)):
+            table[leg, :, column] = np.where(bars.volume > 0.0, source, math.nan)
+        table[leg, :, VALUE] = value
     return table
 
 
@@ -204,7 +206,7 @@ def _valuation(histories: Sequence[InstrumentHistory], settings: Settings, notes
     """
     rows: list[Floats] = []
     for history in histories:
-        price = history.bars.close
+        price = _traded_close(history)
         if history.settlements is not None and settings.data.valuation_price is PriceSource.MARK:
             mark = history.mark.close if history.mark is not None else np.full(price.size, math.nan)
             absent = int(np.isnan(mark).sum())
@@ -215,13 +217,19 @@ def _valuation(histories: Sequence[InstrumentHistory], settings: Settings, notes
             price = np.where(np.isnan(mark), price, mark)
         rows.append(forward_fill(price))
     for leg in range(0, len(histories), 2):
-        rows[leg] = _carried(histories[leg].bars.close, rows[leg + 1])
-        absent = int(np.isnan(histories[leg].bars.close).sum())
+        closes = _traded_close(histories[leg])
+        rows[leg] = _carried(closes, rows[leg + 1])
+        absent = int(np.isnan(closes).sum())
         if absent:
             notes.append(
                 f"{histories[leg].key}: {absent} bars without a trade are valued by the perp's move since the last one"
             )
     return rows
+
+
+def _traded_close(history: InstrumentHistory) -> Floats:
+    """Closes of the bars in which something traded; NaN elsewhere."""
+    return np.where(history.bars.volume > 0.0, history.bars.close, math.nan)
 
 
 def _carried(spot: Floats, perp: Floats) -> Floats:
