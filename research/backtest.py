@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def run_backtest(
         "data_hash": market.data_hash,
         "seed": settings.run.seed,
         "name": settings.run.name,
-        "versions": versions(),
+        "versions": dict(versions()),
         "synthetic": market.synthetic,
         "sources": dict(market.sources),
         "start": iso(int(market.open_ms[0])),
@@ -93,6 +94,7 @@ def run_backtest(
     return outcome(setup, world, market, settings, provenance, settings_as_mapping(settings))
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on."""
     found = {"python": platform.python_version()}

@@ -24,17 +24,34 @@ from crypto.venues.registry import instrument
 RELATIVE = 1e-9
 
 
-def valuation(history: InstrumentHistory, kind: Kind, source: PriceSource) -> list[Fraction | None]:
-    """Price on which the leg is valued at each instant; the last known one where a bar is missing."""
-    closes: Floats = history.bars.close
-    if kind is not Kind.SPOT and source is PriceSource.MARK and history.mark is not None:
-        closes = np.where(np.isnan(history.mark.close), closes, history.mark.close)
-    opening = history.bars.open[0]
+def _known_so_far(opening: float, closes: Floats) -> list[Fraction | None]:
+    """Last known price at each instant, the opening price before any close."""
     known = None if math.isnan(opening) else Fraction(float(opening))
     prices = [known]
     for close in closes:
         known = known if math.isnan(close) else Fraction(float(close))
         prices.append(known)
+    return prices
+
+
+def perp_valuation(history: InstrumentHistory, source: PriceSource) -> list[Fraction | None]:
+    """Mark where there is one, else the last trade; the last known one where there is neither."""
+    closes: Floats = history.bars.close
+    if source is PriceSource.MARK and history.mark is not None:
+        closes = np.where(np.isnan(history.mark.close), closes, history.mark.close)
+    return _known_so_far(float(history.bars.open[0]), closes)
+
+
+def spot_valuation(history: InstrumentHistory, perp: list[Fraction | None]) -> list[Fraction | None]:
+    """Last trade; while the spot venue prints nothing, its last price moves with the perp's valuation."""
+    prices = _known_so_far(float(history.bars.open[0]), history.bars.close)
+    last = 0
+    for instant in range(1, len(prices)):
+        price, then, now = prices[last], perp[last], perp[instant]
+        if not math.isnan(history.bars.close[instant - 1]):
+            last = instant
+        elif last > 0 and price is not None and then is not None and now is not None:
+            prices[instant] = price * now / then
     return prices
 
 
@@ -44,9 +61,11 @@ class Replay:
     def __init__(self, result: BacktestResult, history: MarketHistory, settings: Settings) -> None:
         self.result = result
         self.legs: list[Instrument] = [instrument(key, settings.instruments) for key in result.instrument_keys]
-        self.prices = [
-            valuation(history.instrument(leg.key), leg.kind, settings.data.valuation_price) for leg in self.legs
-        ]
+        self.prices: list[list[Fraction | None]] = []
+        source = settings.data.valuation_price
+        for spot, perp in zip(self.legs[::2], self.legs[1::2], strict=True):
+            marks = perp_valuation(history.instrument(perp.key), source)
+            self.prices += [spot_valuation(history.instrument(spot.key), marks), marks]
         self.fills = [entry for entry in result.journal if entry["event"] == "fill"]
         self.leg_of_order = {int(row["id"]): int(row["leg"]) for row in result.orders}
         self.currency = settings.run.account_currency
@@ -182,7 +201,7 @@ def _assert_orders_agree(result: BacktestResult) -> None:
     """No order is filled beyond its size, or against its side, and none that has ended still holds money back."""
     orders: Any = result.orders
     assert np.all(np.abs(orders["filled_lots"]) <= np.abs(orders["lots"]))
-    assert np.all(orders["filled_lots"] * orders["lots"] >= 0)
+    assert np.all(np.sign(orders["filled_lots"]) * np.sign(orders["lots"]) >= 0)
     ended = orders["status"] != 0
     assert np.all(orders["reserved"][ended] == 0.0)
     assert np.all((orders["done_ms"] > 0) == ended)

@@ -37,14 +37,13 @@ from crypto.simulator.state import (
     World,
 )
 from crypto.simulator.valuation import (
-    margin_equity,
+    asset_price,
+    measure_wallets,
     notional,
     pair_pnl,
     perp_base,
     revalue,
     spot_base,
-    wallet_equity,
-    wallet_notional,
 )
 
 _NEVER = 9_223_372_036_854_775_807
@@ -144,11 +143,7 @@ def advance(world: World, instant: int) -> int:
 def measure(world: World, instant: int) -> None:
     """Record equity, profit and exposure of the instant, and what every pair sees of it."""
     run, rules = world.run[0], world.rules[0]
-    equity = 0.0
-    for wallet in range(world.holdings.shape[0]):
-        value = wallet_equity(world, wallet)
-        world.wallet_equity[instant, wallet] = value
-        equity += value
+    equity = measure_wallets(world, instant)
     run.equity = equity
     run.peak_equity = max(run.peak_equity, equity)
     if run.killed == 0 and drawdown_breached(equity, run.peak_equity, rules.max_drawdown):
@@ -198,8 +193,9 @@ def _measure_pair(world: World, instant: int, pair: int) -> None:
         row.trip_peak_pnl = max(row.trip_peak_pnl, row.pnl - row.trip_start_pnl)
     quote.notional = notional(world, perp)
     leg = world.legs[perp]
-    backed = wallet_notional(world, leg.wallet, leg.settle_asset)
-    equity = margin_equity(world, leg.wallet, leg.settle_asset)
+    backing = world.holdings[leg.wallet, leg.settle_asset]
+    backed = backing.notional
+    equity = (backing.balance + backing.unrealised) * asset_price(world, leg.wallet, leg.settle_asset)
     quote.collateral_ratio = equity / backed if backed > 0.0 else math.nan
     if backed > 0.0 and equity <= 0.0:
         world.run[0].status = INSOLVENT

@@ -178,8 +178,14 @@ def _policies(world: World, settings: Settings) -> dict[str, Any]:
 class _Context(NamedTuple):
     """What turns codes of a journal row into words."""
 
-    world: World
+    order_leg: list[int]
+    order_intent: list[int]
+    order_kind: list[int]
     names: Names
+
+    def instrument(self, order: int) -> str:
+        """Key of the instrument of an order."""
+        return self.names.instruments[self.order_leg[order]]
 
 
 def _number(value: float) -> float | None:
@@ -188,12 +194,15 @@ def _number(value: float) -> float | None:
 
 def _journal(world: World, names: Names) -> Iterator[dict[str, Any]]:
     """Journal rows as mappings with words instead of codes."""
-    context = _Context(world, names)
-    for row in np.asarray(world.journal[: world.run[0].journal_rows]):
-        event = int(row["event"])
+    orders = np.asarray(world.orders[: world.run[0].order_rows])
+    context = _Context(*(orders[column].tolist() for column in ("leg", "intent", "kind")), names)
+    columns = state.JOURNAL.names or ()
+    for values in np.asarray(world.journal[: world.run[0].journal_rows]).tolist():
+        row = dict(zip(columns, values, strict=True))
+        event = row["event"]
         entry: dict[str, Any] = {
-            "time_ms": int(row["time_ms"]),
-            "time": iso(int(row["time_ms"])),
+            "time_ms": row["time_ms"],
+            "time": iso(row["time_ms"]),
             "event": state.JOURNAL_EVENTS[event],
         }
         if row["pair"] >= 0:
@@ -224,12 +233,12 @@ def _decision(row: Any, _: _Context) -> dict[str, Any]:
 
 
 def _order(row: Any, context: _Context) -> dict[str, Any]:
-    order = context.world.orders[int(row["order"])]
+    order = row["order"]
     return {
-        "order": int(row["order"]),
-        "instrument": context.names.instruments[int(order.leg)],
-        "intent": Intent(int(order.intent)).name.lower(),
-        "kind": OrderKind(int(order.kind)).name.lower(),
+        "order": order,
+        "instrument": context.instrument(order),
+        "intent": Intent(context.order_intent[order]).name.lower(),
+        "kind": OrderKind(context.order_kind[order]).name.lower(),
         "lots": int(row["lots"]),
         "market_price": _number(row["price"]),
         "limit_price": _number(row["value"]),
@@ -237,10 +246,10 @@ def _order(row: Any, context: _Context) -> dict[str, Any]:
 
 
 def _fill(row: Any, context: _Context) -> dict[str, Any]:
-    order = context.world.orders[int(row["order"])]
+    order = row["order"]
     return {
-        "order": int(row["order"]),
-        "instrument": context.names.instruments[int(order.leg)],
+        "order": order,
+        "instrument": context.instrument(order),
         "lots": int(row["lots"]),
         "price": float(row["price"]),
         "fee_value": float(row["value"]),
@@ -249,10 +258,10 @@ def _fill(row: Any, context: _Context) -> dict[str, Any]:
 
 
 def _order_end(row: Any, context: _Context) -> dict[str, Any]:
-    order = context.world.orders[int(row["order"])]
+    order = row["order"]
     return {
-        "order": int(row["order"]),
-        "instrument": context.names.instruments[int(order.leg)],
+        "order": order,
+        "instrument": context.instrument(order),
         "reason": OrderReason(int(row["reason"])).name.lower(),
         "unfilled_lots": int(row["lots"]),
     }

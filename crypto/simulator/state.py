@@ -154,11 +154,13 @@ HOLDING = np.dtype(
         ("reserved", "f8"),  # held back for working orders
         ("treasury", "f8"),  # part of the balance that no leg brought in
         ("price_leg", "i8"),  # leg whose valuation prices the asset here, -1: account currency, -2: none
+        ("unrealised", "f8"),  # as of the last measurement: profit of the perps that settle in the asset, in the asset
+        ("notional", "f8"),  # as of the last measurement: their absolute notional, account currency
     ],
     align=True,
 )
 
-WALLET = np.dtype([("venue", "i8"), ("equity", "f8")], align=True)
+WALLET = np.dtype([("venue", "i8")], align=True)
 
 JOURNAL = np.dtype(
     [

@@ -117,20 +117,35 @@ def asset_price(world: World, wallet: int, asset: int) -> float:
 
 
 @kernel
-def wallet_equity(world: World, wallet: int) -> float:
-    """Balances less debt plus unrealised profit of one wallet, account currency."""
+def measure_wallets(world: World, instant: int) -> float:
+    """Record each wallet's equity, the profit and notional of its perps; returns the account's equity.
+
+    A wallet's equity is its balances and the unrealised profit of its perps, less what its spot legs owe.
+    """
+    holdings, legs = world.holdings, world.legs
+    for leg in range(1, legs.shape[0], 2):
+        backing = holdings[legs[leg].wallet, legs[leg].settle_asset]
+        backing.unrealised = 0.0
+        backing.notional = 0.0
+    for leg in range(1, legs.shape[0], 2):
+        if legs[leg].lots != 0:
+            backing = holdings[legs[leg].wallet, legs[leg].settle_asset]
+            backing.unrealised += unrealised(world, leg)
+            backing.notional += notional(world, leg)
     total = 0.0
-    for asset in range(world.holdings.shape[1]):
-        if world.holdings[wallet, asset].balance != 0.0:
-            total += world.holdings[wallet, asset].balance * asset_price(world, wallet, asset)
-    legs = world.legs
-    for leg in range(legs.shape[0]):
-        if legs[leg].wallet == wallet:
-            liability = legs[leg].debt + legs[leg].owed
-            if liability != 0.0:
-                total -= liability * legs[leg].value_price
-            if legs[leg].lots != 0 and leg % 2 == 1:
-                total += unrealised(world, leg) * asset_price(world, wallet, legs[leg].settle_asset)
+    for wallet in range(holdings.shape[0]):
+        equity = 0.0
+        for asset in range(holdings.shape[1]):
+            amount = holdings[wallet, asset].balance + holdings[wallet, asset].unrealised
+            if amount != 0.0:
+                equity += amount * asset_price(world, wallet, asset)
+        world.wallet_equity[instant, wallet] = equity
+        total += equity
+    for leg in range(0, legs.shape[0], 2):
+        liability = (legs[leg].debt + legs[leg].owed) * legs[leg].value_price
+        if liability > 0.0:
+            world.wallet_equity[instant, legs[leg].wallet] -= liability
+            total -= liability
     return total
 
 
