@@ -298,18 +298,14 @@ def _scores(
     entry_value: Floats,
     wallet: Floats,
     maintenance: Floats,
-    unit: float,
-    mark_price: float,
-    inverse: bool,
-) -> Floats:
-    out = np.empty(lots.size)
+    value_per_lot: float,
+    out: Floats,
+) -> None:
     for row in range(lots.size):
         if lots[row] == 0:
             out[row] = LAST
         else:
-            value = signed_value(lots[row] * unit, mark_price, inverse)
-            out[row] = position_score(code, value, entry_value[row], wallet[row], maintenance[row])
-    return out
+            out[row] = position_score(code, lots[row] * value_per_lot, entry_value[row], wallet[row], maintenance[row])
 
 
 def scores(rule: AdlRule, positions: Positions, unit: float, mark_price: float, kind: Kind = Kind.LINEAR) -> Floats:
@@ -332,16 +328,17 @@ def scores(rule: AdlRule, positions: Positions, unit: float, mark_price: float, 
             f"position row {row}: {positions.lots[row]} lots with an entry value of {positions.entry_value[row]}",
             remedy="entry values carry the sign of adl.signed_value",
         )
-    return _scores(
+    out = np.empty(positions.lots.size)
+    _scores(
         int(rule.score),
         positions.lots,
         positions.entry_value,
         positions.wallet,
         positions.maintenance,
-        unit,
-        mark_price,
-        inverse,
+        signed_value(unit, mark_price, inverse),
+        out,
     )
+    return out
 
 
 # --- queue --------------------------------------------------------------------------------------------------------
@@ -455,16 +452,24 @@ def _last_digit(weight: Integers, needed: int) -> tuple[int, int]:
 
 
 @jit
-def _select(score_bits: Integers, account: Integers, lots: Integers, side: int, wanted: int, closed: Integers) -> int:
+def _select(
+    score_bits: Integers,
+    account: Integers,
+    lots: Integers,
+    side: int,
+    wanted: int,
+    rows: Integers,
+    weight: Integers,
+    closed: Integers,
+) -> int:
     """Close ``wanted`` lots from the top of the queue; returns the lots that were not there.
 
     Selection by digits of the rank: each pass finds the digit in which the last lot falls, closes everything above it
-    and keeps only its rows. No sort, and at most eight passes over ever fewer rows.
+    and keeps only its rows. No sort, and at most eight passes over ever fewer rows. ``rows`` (n,) and ``weight``
+    (2**16,) are room to work in, because compiled loops here allocate nothing.
     """
-    rows = np.empty(lots.size, np.int64)
     count, total = _gather(lots, side, rows)
     needed = min(wanted, total)
-    weight = np.empty(_DIGITS, np.int64)
     for level in range(_LEVELS):
         weight[:] = 0
         for k in range(count):
@@ -508,7 +513,8 @@ def deleverage(
     if wanted_lots == 0:
         return Deleveraging(closed, 0, 0)
     bits = np.ascontiguousarray(score).view(np.int64)
-    uncovered = _select(bits, account, lots, side, wanted_lots, closed)
+    rows, weight = np.empty(lots.size, dtype=np.int64), np.empty(_DIGITS, dtype=np.int64)
+    uncovered = _select(bits, account, lots, side, wanted_lots, rows, weight, closed)
     return Deleveraging(closed, wanted_lots, int(uncovered))
 
 

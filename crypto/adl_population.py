@@ -378,7 +378,8 @@ def own_outcome(
     score = scores(rule, others, unit, mark_price)
     quantity = lots * unit
     own_score = position_score(int(rule.score), quantity * mark_price, quantity * entry_price, wallet, maintenance)
-    # Among equals we count as first: of two errors the one that hides the danger is worse.
-    where = place(score, others.account, remaining, own_score=own_score, own_account=-1, own_lots=lots)
+    # Equals matter only where many have a score of 0, without profit; there we stand last.
+    own_account = int(population.account.size)
+    where = place(score, others.account, remaining, own_score=own_score, own_account=own_account, own_lots=lots)
     closed = where.closed(result.adl_lots) if lots * result.side < 0 else 0
     return OwnOutcome(where, float(own_score), closed)

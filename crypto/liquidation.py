@@ -193,6 +193,14 @@ class TierColumns(NamedTuple):
     deduction: Floats
 
 
+class BoundsColumns(NamedTuple):
+    """``Bounds`` of many positions, each column of shape (n,)."""
+
+    lower: Floats
+    upper: Floats
+    status: Integers
+
+
 def tier_columns(tables: Sequence[TierTable]) -> TierColumns:
     """The tables' columns joined, for compiled code."""
     lengths = [len(table.floor) for table in tables]
@@ -212,16 +220,13 @@ def bounds_loop(
     closing_fee: Floats,
     table: Integers,
     tiers: TierColumns,
-) -> tuple[Floats, Floats, Integers]:
-    """``linear_bounds`` or ``inverse_bounds`` of n positions: lower, upper, status, each (n,). Input is not checked.
+    out: BoundsColumns,
+) -> None:
+    """``linear_bounds`` or ``inverse_bounds`` of n positions into ``out``. Input, all of shape (n,), is not checked.
 
     ``table[i]`` is the index of position i's tier table in ``tiers``.
     """
-    count = len(cash)
-    lower = np.empty(count)
-    upper = np.empty(count)
-    status = np.empty(count, np.int64)
-    for i in range(count):
+    for i in range(len(cash)):
         begin, end = tiers.start[table[i]], tiers.start[table[i] + 1]
         solve = price_bounds(
             cash[i],
@@ -233,8 +238,7 @@ def bounds_loop(
             tiers.deduction[begin:end],
         )
         found = reciprocal(solve) if is_inverse[i] else solve
-        lower[i], upper[i], status[i] = found.lower, found.upper, found.status
-    return lower, upper, status
+        out.lower[i], out.upper[i], out.status[i] = found.lower, found.upper, found.status
 
 
 def bounds_of_many(
@@ -244,8 +248,8 @@ def bounds_of_many(
     closing_fee: Floats,
     table: Integers,
     tiers: TierColumns,
-) -> tuple[Floats, Floats, Integers]:
-    """``bounds_loop`` with its input checked: lower, upper (NaN: no such end) and status of n positions, each (n,).
+) -> BoundsColumns:
+    """``bounds_loop`` with its input checked and its output made: bounds of n positions.
 
     ``UsageError`` names the first position whose cash, quantity or fee is not a number, whose quantity is 0, whose fee
     is negative or too large, or whose table does not exist.
@@ -259,7 +263,9 @@ def bounds_of_many(
     _refuse((table < 0) | (table >= count), "table", table)
     highest = tiers.rate[tiers.start[1:] - 1][table]
     _refuse(~((closing_fee >= 0) & (closing_fee + highest < 1)), "closing fee", closing_fee)
-    return bounds_loop(cash, quantity, is_inverse, closing_fee, table, tiers)
+    found = BoundsColumns(np.empty(cash.size), np.empty(cash.size), np.empty(cash.size, np.int64))
+    bounds_loop(cash, quantity, is_inverse, closing_fee, table, tiers, found)
+    return found
 
 
 def _refuse(wrong: NDArray[np.bool_], name: str, values: NDArray[np.generic]) -> None:

@@ -104,6 +104,13 @@ def next_request(pairs: Any, pair: int, rules: Any) -> Request:
 
 
 @kernel
+def first_must_stop(pairs: Any, pair: int) -> bool:
+    """Whether the first leg's order has to be cancelled, because its hedge failed while it was still working."""
+    row = pairs[pair]
+    return bool(row.phase == WORKING and row.second_failed == 1 and row.first_working == 1)
+
+
+@kernel
 def _first_request(row: Any, rules: Any) -> Request:
     row.first_sent = 1
     row.first_working = 1

@@ -43,7 +43,7 @@ class OrderReason(IntEnum):
     BELOW_MIN_NOTIONAL = 5
     NO_BORROW = 6
     THROTTLED = 7
-    END_OF_RUN = 8
+    HEDGE_FAILED = 8  # the other leg of the entry could not be filled
 
 
 ORDER = np.dtype(

@@ -10,6 +10,7 @@ from crypto.pipeline.execution import Request
 from crypto.pipeline.orders import Intent, OrderKind, OrderReason, OrderStatus
 from crypto.pipeline.portfolio import Target
 from crypto.simulator.clock import borrow_rate_at
+from crypto.simulator.fills import LOT_TOLERANCE
 from crypto.simulator.posting import note
 from crypto.simulator.state import (
     FILL,
@@ -26,6 +27,7 @@ from crypto.units import HOUR_MS
 _PLACED, _FILLED = int(OrderStatus.PLACED), int(OrderStatus.FILLED)
 _CANCELLED, _REJECTED = int(OrderStatus.CANCELLED), int(OrderStatus.REJECTED)
 _NONE, _THROTTLED, _NO_BORROW = int(OrderReason.NONE), int(OrderReason.THROTTLED), int(OrderReason.NO_BORROW)
+_HEDGE_FAILED = int(OrderReason.HEDGE_FAILED)
 _MIN_QUANTITY, _MIN_NOTIONAL = int(OrderReason.BELOW_MIN_QUANTITY), int(OrderReason.BELOW_MIN_NOTIONAL)
 _POST_ONLY = int(OrderKind.POST_ONLY)
 _OPEN, _HEDGE, _UNWIND = int(Intent.OPEN), int(Intent.HEDGE), int(Intent.UNWIND)
@@ -165,8 +167,25 @@ def _tradable(world: World, pair: int, request: Request) -> int:
     most = spot.lots
     if request.intent == _UNWIND:
         surplus = spot_base(world, 2 * pair) + perp_base(world, 2 * pair + 1)
-        most = min(most, int(math.floor(surplus / spot.base_per_lot + 1e-9)))
+        most = min(most, int(math.floor(surplus / spot.base_per_lot + LOT_TOLERANCE)))
     return -int(min(-request.lots, max(0, most)))
+
+
+@kernel
+def end_order(world: World, order: int, status: int, reason: int) -> None:
+    """Bring a working order to its last state, release what was held back for it and tell execution."""
+    entry = world.orders[order]
+    row = world.legs[entry.leg]
+    entry.status = status
+    entry.reason = reason
+    entry.done_ms = world.run[0].time_ms
+    world.holdings[row.wallet, row.settle_asset].reserved -= entry.reserved
+    entry.reserved = 0.0
+    row.order = -1
+    if status != _FILLED:
+        event = ORDER_CANCELLED if status == _CANCELLED else ORDER_REJECTED
+        note(world, event, entry.pair, reason, order, entry.lots - entry.filled_lots, row.value_price, 0.0, 0.0)
+    execution.ended(world.pairs, entry.pair, entry.leg % 2, status != _FILLED)
 
 
 @kernel
@@ -175,6 +194,8 @@ def send(world: World, pair: int) -> None:
     pairs, rules = world.pairs, world.rules[0]
     stop = False
     while True:
+        if execution.first_must_stop(pairs, pair):
+            end_order(world, world.legs[2 * pair + pairs[pair].first_leg].order, _CANCELLED, _HEDGE_FAILED)
         request = execution.next_request(pairs, pair, rules)
         if request.side < 0:
             break
@@ -225,17 +246,6 @@ def record_fill(world: World, order: int, lots: int, price: float, fee: float, s
 
 @kernel
 def finish(world: World, order: int, status: int, reason: int) -> None:
-    """Bring a working order to its last state, release what was held back for it and let execution go on."""
-    entry = world.orders[order]
-    row = world.legs[entry.leg]
-    entry.status = status
-    entry.reason = reason
-    entry.done_ms = world.run[0].time_ms
-    world.holdings[row.wallet, row.settle_asset].reserved -= entry.reserved
-    entry.reserved = 0.0
-    row.order = -1
-    if status != _FILLED:
-        event = ORDER_CANCELLED if status == _CANCELLED else ORDER_REJECTED
-        note(world, event, entry.pair, reason, order, entry.lots - entry.filled_lots, row.value_price, 0.0, 0.0)
-    execution.ended(world.pairs, entry.pair, entry.leg % 2, status != _FILLED)
-    send(world, entry.pair)
+    """End an order and let its pair's execution go on."""
+    end_order(world, order, status, reason)
+    send(world, world.orders[order].pair)

@@ -119,6 +119,7 @@ def advance(world: World, instant: int) -> int:
     """Bring the exchange from ``instant`` - 1 to ``instant`` (bar ``instant`` - 1 closes); returns the run status."""
     run, rules = world.run[0], world.rules[0]
     run.instant = instant
+    run.row = instant
     end_ms = rules.start_ms + instant * rules.bar_ms
     while run.status == RUNNING:
         time_ms, kind, index = _next_event(world, end_ms)
@@ -151,6 +152,7 @@ def measure(world: World, instant: int) -> None:
         note(world, KILL, -1, 0, -1, 0, equity, run.peak_equity, 0.0)
     for pair in range(world.pairs.shape[0]):
         _measure_pair(world, instant, pair)
+    run.row = instant + 1
 
 
 @kernel

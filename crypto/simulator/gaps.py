@@ -180,7 +180,9 @@ def _rate_at(series: RateSeries, time_ms: Integers, settings: Settings) -> tuple
     index = np.searchsorted(series.time_ms, time_ms, side="right") - 1
     age = np.where(index >= 0, time_ms - series.time_ms[np.maximum(index, 0)], np.iinfo(np.int64).max)
     values = np.where(index >= 0, series.hourly_rate[np.maximum(index, 0)], math.nan)
-    missing = age >= max(spacing, HOUR_MS)
+    holds = max(spacing, HOUR_MS)
+    is_last = index == series.time_ms.size - 1  # the row after it is not there because the series ends, not for a gap
+    missing = np.where(is_last, age > holds, age >= holds)
     policy = settings.borrow.missing_rate
     flag = np.where(missing, _BORROW_FLAGS[policy], BORROW_KNOWN).astype(np.int64)
     if policy is MissingPolicy.LAST_KNOWN:

@@ -12,7 +12,7 @@ from crypto.compiled import kernel
 from crypto.pipeline.orders import Intent, OrderKind, OrderReason, OrderStatus
 from crypto.simulator.clock import next_mark, usable_borrow_rate
 from crypto.simulator.desk import finish, order_value, record_fill
-from crypto.simulator.fills import fill_perp, fill_spot
+from crypto.simulator.fills import LOT_TOLERANCE, fill_perp, fill_spot
 from crypto.simulator.state import CLOSE, HIGH, INVERSE, LOW, OPEN, RUNNING, SPOT, VOLUME, World
 from crypto.simulator.valuation import free_cash, free_margin
 
@@ -38,7 +38,7 @@ def _capacity(world: World, leg: int, bar: int) -> float:
     volume = world.bars[leg, bar, VOLUME]
     if not volume > 0.0:
         return 0.0
-    return float(math.floor(volume * share / world.legs[leg].units_per_lot))
+    return float(math.floor(volume * share / world.legs[leg].units_per_lot + LOT_TOLERANCE))
 
 
 @kernel
@@ -61,13 +61,13 @@ def _affordable(world: World, order: int, lots: float, price: float) -> float:
             return lots
         cash = free_cash(world, row.wallet) + entry.reserved + committed
         per_lot = row.units_per_lot * price * (1.0 + (0.0 if row.fee_in_base == 1 else row.taker))
-        return float(min(lots, max(0.0, math.floor(cash / per_lot + 1e-9))))
+        return float(min(lots, max(0.0, math.floor(cash / per_lot + LOT_TOLERANCE))))
     spot_price = world.legs[2 * row.pair].value_price
     unit = spot_price if row.kind == INVERSE else 1.0
     margin = free_margin(world, row.wallet, row.settle_asset) + (entry.reserved + committed) * unit
     value = order_value(world, entry.leg, 1, price)
     per_lot = value / world.rules[0].leverage + value * row.taker
-    return float(min(lots, max(0.0, math.floor(margin / per_lot + 1e-9))))
+    return float(min(lots, max(0.0, math.floor(margin / per_lot + LOT_TOLERANCE))))
 
 
 @kernel

@@ -59,13 +59,13 @@ def note(
 @kernel
 def attribute(world: World, leg: int, component: int, value: float) -> None:
     """Add ``value`` (account currency) to a leg's component of the step that ends at the current instant."""
-    world.attribution[world.run[0].instant, leg, component] += value
+    world.attribution[world.run[0].row, leg, component] += value
 
 
 @kernel
 def attribute_treasury(world: World, wallet: int, component: int, value: float) -> None:
     """The same for what a wallet gains or loses outside every pair."""
-    world.attribution[world.run[0].instant, world.legs.shape[0] + wallet, component] += value
+    world.attribution[world.run[0].row, world.legs.shape[0] + wallet, component] += value
 
 
 @kernel

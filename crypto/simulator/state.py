@@ -180,6 +180,7 @@ JOURNAL = np.dtype(
 RUN = np.dtype(
     [
         ("instant", "i8"),
+        ("row", "i8"),  # attribution row of what happens now: the step under way, after its measurement the next one
         ("time_ms", "i8"),
         ("ledger_rows", "i8"),
         ("order_rows", "i8"),

@@ -57,8 +57,8 @@ RULES: Mapping[str, LiquidationRule] = {
             orders_raise_maintenance=False,
             price="mark",
             source="Bybit help, isolated liquidation price in the unified account (2026-05-27), inverse part; the "
-            "linear form follows from the same balance. Cross: account maintenance margin rate reaches 100%; the price is an "
-            "estimate of the venue's own, whose formula is NOT KNOWN",
+            "linear form follows by the same balance. Cross: account maintenance margin rate reaches 100%; the price "
+            "shown is the venue's own estimate, whose formula is NOT KNOWN",
         ),
         LiquidationRule(
             "okx",
@@ -67,7 +67,7 @@ RULES: Mapping[str, LiquidationRule] = {
             cross_fee=ClosingFee.WITH_MAINTENANCE,
             orders_raise_maintenance=True,
             price="mark",
-            source="OKX help: margin ratio = (margin + profit) / (notional x (maintenance rate + fee)), at 100% or less",
+            source="OKX help: (margin + profit) / (notional x (maintenance rate + fee)) reaches 100%",
         ),
         LiquidationRule(
             "hyperliquid",

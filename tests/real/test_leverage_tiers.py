@@ -1,4 +1,4 @@
-"""Binance's brackets at two dates: they load through the product's reader, obey the recurrence, and match what ships."""
+"""Binance's brackets at two dates: they load through the product's reader, obey the recurrence, match what ships."""
 
 from __future__ import annotations
 

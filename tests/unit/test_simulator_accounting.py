@@ -57,7 +57,9 @@ def earning(hours: float, rate: float = 1e-3, mark: float = 100.0):
 )
 def test_attribution_and_replay_agree_with_equity_for_every_kind_of_pair(pair, price, units, wallets) -> None:
     drift = np.linspace(1.0, 1.01, SWING.size)
-    history = one_pair(pair, price * SWING, perp_prices=price * units * SWING * drift, due=earning(90, mark=price * units))
+    history = one_pair(
+        pair, price * SWING, perp_prices=price * units * SWING * drift, due=earning(90, mark=price * units)
+    )
     settings = make_settings([pair], wallets, signal={"warmup_hours": 1.0})
     result = run_backtest(settings, history)
     assert result.summary["fills"] >= 2
@@ -229,7 +231,11 @@ def test_two_perps_on_one_spot_market_keep_their_books_apart_through_an_outage()
     history = market(
         spot(BTC[0], spot_bars), perp(BTC[1], bars(linear_path), due), perp(BTC_INVERSE[1], bars(inverse_path), due)
     )
-    wallets = {"binance:spot": {"USDT": 70_000.0}, "binance:linear": {"USDT": 20_000.0}, "binance:inverse": {"BTC": 1.0}}
+    wallets = {
+        "binance:spot": {"USDT": 70_000.0},
+        "binance:linear": {"USDT": 20_000.0},
+        "binance:inverse": {"BTC": 1.0},
+    }
     settings = make_settings([BTC, BTC_INVERSE], wallets, signal={"warmup_hours": 1.0})
     result = run_backtest(settings, history)
     assert set(result.orders["pair"]) == {0, 1}
@@ -266,7 +272,9 @@ def test_a_coin_held_from_the_start_is_collateral_and_moves_with_its_price() -> 
 def test_a_round_trip_owns_what_its_pair_earned_between_entry_and_exit() -> None:
     due = settlements([8.0, 16.0, 24.0], 1e-3)
     result = run_script(
-        make_settings([BTC]), one_pair(BTC, 100.0, 40, due=due), {3: enter(1_001_000, -100_000), 20: leave(-999_999, 100_000)}
+        make_settings([BTC]),
+        one_pair(BTC, 100.0, 40, due=due),
+        {3: enter(1_001_000, -100_000), 20: leave(-999_999, 100_000)},
     )
     trip = result.trips[0]
     # 10 BTC short at 100: 1 at 08:00 and 1 at 16:00; fees 0.1% of 1001 and of 999.999, 0.05% of 1000 twice

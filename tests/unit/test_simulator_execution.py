@@ -228,7 +228,9 @@ def test_an_order_later_than_its_timeout_is_cancelled() -> None:
 def test_slippage_is_half_the_spread_and_the_share_of_the_last_bars_volume() -> None:
     # 10.01002 BTC of 1,001.002: 1% of the volume, impact 20 bps x 1% = 0.2 bps, half spread 3 bps
     settings = make_settings(
-        [BTC], fees={"override": NO_FEES}, slippage={"spot_half_spread_bps": 3.0, "impact_bps": 20.0, "max_participation": 0.5}
+        [BTC],
+        fees={"override": NO_FEES},
+        slippage={"spot_half_spread_bps": 3.0, "impact_bps": 20.0, "max_participation": 0.5},
     )
     history = two_legs(bars(100.0, 10, 1_001.002), bars(100.0, 10))
     result = run_script(settings, history, {2: TEN})

@@ -57,7 +57,9 @@ def test_each_settlement_is_paid_once_at_its_own_instant(interval) -> None:
 
 
 def test_a_contract_that_changes_its_interval_is_paid_at_the_instants_of_its_rows() -> None:
-    due = settlements([8, 16, 24, 28, 32, 33, 34], [1e-4, 2e-4, -1e-4, 3e-4, 0.0, 1e-5, 2e-5], 100.0, [8, 8, 8, 4, 4, 1, 1])
+    due = settlements(
+        [8, 16, 24, 28, 32, 33, 34], [1e-4, 2e-4, -1e-4, 3e-4, 0.0, 1e-5, 2e-5], 100.0, [8, 8, 8, 4, 4, 1, 1]
+    )
     result = run_script(free(), one_pair(BTC, 100.0, 36, due=due), {1: TEN})
     paid = rows(result, Flow.FUNDING)
     assert hours_of(paid) == [8, 16, 24, 28, 32, 33, 34]
@@ -177,7 +179,9 @@ def test_a_fill_inside_the_grace_counts_as_the_policy_says(what, rate, policy, c
 
 def test_bybit_publishes_no_grace_so_the_position_at_the_instant_counts() -> None:
     settings = make_settings([BTC_BYBIT], fees={"override": NO_FEES}, funding={"grace": GracePolicy.END_OF_GRACE})
-    result = run_script(settings, one_pair(BTC_BYBIT, 100.0, 12, due=settlements([8.0], -1e-4)), {8: enter(10_000_000, -10_000)})
+    result = run_script(
+        settings, one_pair(BTC_BYBIT, 100.0, 12, due=settlements([8.0], -1e-4)), {8: enter(10_000_000, -10_000)}
+    )
     assert result.orders[1]["filled_lots"] == -10_000
     assert rows(result, Flow.FUNDING_GRACE).size == 0
 
@@ -207,7 +211,10 @@ def test_the_policy_fail_names_contract_instant_and_setting(missing, what) -> No
     due = settlements([8.0, 16.0], **{missing: values[missing]})
     with pytest.raises(DataError) as caught:
         run_script(free(), one_pair(BTC, 100.0, 20, due=due), {1: TEN})
-    assert caught.value.message == f"binance:linear:BTCUSDT: no {what} for the settlement of 2024-01-01T16:00:00Z, while a position is held"
+    assert (
+        caught.value.message
+        == f"binance:linear:BTCUSDT: no {what} for the settlement of 2024-01-01T16:00:00Z, while a position is held"
+    )
     assert f"funding.missing_{missing}" in caught.value.remedy
     assert caught.value.exit_code == 4
 

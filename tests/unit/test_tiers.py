@@ -66,7 +66,9 @@ def test_columns_cannot_be_changed() -> None:
         pytest.param(changed(2, cap=50_000), "tier 2: cap = 50000 is not a limit", id="empty tier"),
         pytest.param(changed(2, cap=math.inf), "tier 2: cap = inf is not a limit", id="unlimited in the middle"),
         pytest.param(changed(2, max_leverage=0.5), "tier 2: largest leverage = 0.5 is below 1", id="leverage below 1"),
-        pytest.param(changed(3, max_leverage=120), "tier 3: .*above the initial margin", id="initial below maintenance"),
+        pytest.param(
+            changed(3, max_leverage=120), "tier 3: .*above the initial margin", id="initial below maintenance"
+        ),
         pytest.param(
             changed(1, max_leverage=20), "tier 2: largest leverage = 100 rises: the tier before has 20", id="leverage"
         ),
