@@ -40,7 +40,7 @@ _MIN_SIZE, _MIN_QUANTITY = int(Reason.BELOW_MIN_SIZE), int(Reason.BELOW_MIN_QUAN
 _MIN_NOTIONAL = int(Reason.BELOW_MIN_NOTIONAL)
 
 PRICE_BUFFER = 0.005  # of the spot price: cash kept for the move between decision and fill
-SMALLEST_TRANSFER = 0.01  # of the pair's wanted notional
+SMALLEST_TRANSFER = 0.01  # of the notional it is for: less is not worth sending
 USEFUL_TOP_UP = 0.1  # of the collateral that is short: less is not worth waiting for
 
 
@@ -143,7 +143,9 @@ def allocate(
         return _rehedge(features, account, filters)
     if account.attention & COLLATERAL_IS_HIGH and account.can_transfer and not account.transfer_pending:
         excess = account.margin_equity - rules.collateral_ratio * account.wallet_notional
-        return Target(_TRANSFER, held.direction, 0, 0, -min(excess, account.perp_cash), _HIGH)
+        amount = min(excess, account.perp_cash)
+        if amount > SMALLEST_TRANSFER * account.wallet_notional:
+            return Target(_TRANSFER, held.direction, 0, 0, -amount, _HIGH)
     if account.attention & BELOW_TARGET and signal.reason == _HOLD and signal.expected_net > rules.entry_edge:
         return _grow(held.direction, _RESIZE, features, account, filters, rules)
     return _nothing(_KEEP, signal.reason)

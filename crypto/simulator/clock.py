@@ -5,7 +5,7 @@ from __future__ import annotations
 from crypto import funding
 from crypto.compiled import kernel
 from crypto.ledger import Component, Flow
-from crypto.simulator.fills import charge_interest, pay
+from crypto.simulator.fills import charge_interest, coin_price, pay
 from crypto.simulator.posting import attribute_treasury, note, post
 from crypto.simulator.state import (
     INVERSE,
@@ -39,8 +39,7 @@ def settle(world: World, leg: int) -> None:
     flag = world.settlements[index].flag
     if flag & (RATE_SKIP | MARK_SKIP) == 0:
         row.grace_until_ms = world.settlements[index].time_ms + row.grace_ms if row.grace_ms > 0 else 0
-        row.grace_rate = world.settlements[index].rate
-        row.grace_mark = world.settlements[index].mark
+        row.grace_row = index
     if row.lots == 0:
         return
     run = world.run[0]
@@ -51,7 +50,7 @@ def settle(world: World, leg: int) -> None:
     if row.kind == INVERSE:
         value = row.lots * row.quote_per_lot
         amount = funding.payment_inverse(value, mark, rate)
-        pay(world, leg, -1, _FUNDING, amount, world.legs[leg - 1].value_price, mark, rate, value / mark)
+        pay(world, leg, -1, _FUNDING, amount, coin_price(world, leg), mark, rate, value / mark)
     else:
         base = row.lots * row.base_per_lot
         amount = funding.payment(base, mark / row.multiplier, rate)
@@ -94,7 +93,7 @@ def _apply_policy(world: World, leg: int, index: int, flag: int) -> bool:
 @kernel
 def borrow_rate_at(world: World, pair: int, time_ms: int) -> float:
     """Hourly borrow rate in force at ``time_ms`` after the missing-data policy; NaN where there is none."""
-    hour = (time_ms - world.rules[0].start_ms) // HOUR_MS
+    hour = time_ms // HOUR_MS - world.rules[0].start_ms // HOUR_MS
     return float(world.borrow[pair, min(max(hour, 0), world.borrow.shape[1] - 1)].rate)
 
 
@@ -102,7 +101,7 @@ def borrow_rate_at(world: World, pair: int, time_ms: int) -> float:
 def usable_borrow_rate(world: World, pair: int) -> float:
     """The rate to charge now: counts what the policy did; 0 where it skips; stops the run where it fails."""
     run = world.run[0]
-    hour = (run.time_ms - world.rules[0].start_ms) // HOUR_MS
+    hour = run.time_ms // HOUR_MS - world.rules[0].start_ms // HOUR_MS
     flag = world.borrow[pair, min(max(hour, 0), world.borrow.shape[1] - 1)].flag
     if flag == 3:
         run.status = NO_BORROW_RATE

@@ -58,6 +58,18 @@ def _reserve(world: World, leg: int, lots: int, price: float, intent: int, reduc
 
 
 @kernel
+def _minimum(world: World, leg: int, request: Request, price: float) -> int:
+    """The venue's minimum that an order does not reach; ``NONE`` when it does."""
+    row = world.legs[leg]
+    if abs(request.lots) < row.min_lots:
+        return _MIN_QUANTITY
+    exempt = request.reduce_only and row.closing_exempt == 1
+    if not exempt and order_value(world, leg, request.lots, price) < row.min_notional:
+        return _MIN_NOTIONAL
+    return _NONE
+
+
+@kernel
 def _refusal(world: World, leg: int, request: Request, price: float) -> int:
     """Reason for which the venue or our throttle refuses the order; ``NONE`` when it is accepted."""
     row, run, rules = world.legs[leg], world.run[0], world.rules[0]
@@ -67,11 +79,9 @@ def _refusal(world: World, leg: int, request: Request, price: float) -> int:
         run.orders_this_hour = 0
     if run.orders_this_hour >= rules.max_orders_per_hour and not request.reduce_only:
         return _THROTTLED
-    exempt = request.reduce_only and row.closing_exempt == 1
-    if abs(request.lots) < row.min_lots:
-        return _MIN_QUANTITY
-    if not exempt and order_value(world, leg, request.lots, price) < row.min_notional:
-        return _MIN_NOTIONAL
+    minimum = _minimum(world, leg, request, price)
+    if minimum != _NONE:
+        return minimum
     if row.kind == SPOT and request.lots < 0 and -request.lots > max(0, row.lots):
         rate = borrow_rate_at(world, row.pair, run.time_ms)
         if world.pairs[row.pair].borrow_allowed == 0 or rate != rate:
@@ -102,7 +112,7 @@ def place(world: World, pair: int, request: Request) -> int:
     entry.arrival_ms = run.time_ms + rules.latency_ms
     entry.deadline_ms = run.time_ms + rules.timeout_ms
     entry.reduce_only = 1 if request.reduce_only else 0
-    entry.limit_price = _resting_price(price, row.tick, request.lots) if request.kind == _POST_ONLY else math.nan
+    entry.limit_price = _resting_price(world, leg, request.lots) if request.kind == _POST_ONLY else math.nan
     entry.average_price = math.nan
     reason = _refusal(world, leg, request, price)
     if reason != _NONE:
@@ -121,10 +131,12 @@ def place(world: World, pair: int, request: Request) -> int:
 
 
 @kernel
-def _resting_price(price: float, tick: float, lots: int) -> float:
-    """``price`` on the tick grid, on the passive side."""
-    steps = math.floor(price / tick + 1e-9) if lots > 0 else math.ceil(price / tick - 1e-9)
-    return float(steps * tick)
+def _resting_price(world: World, leg: int, lots: int) -> float:
+    """The last trade on the tick grid, on the passive side."""
+    row, quote = world.legs[leg], world.quotes[world.legs[leg].pair]
+    price = (quote.spot if row.kind == SPOT else quote.perp) * row.multiplier
+    steps = math.floor(price / row.tick + 1e-9) if lots > 0 else math.ceil(price / row.tick - 1e-9)
+    return float(steps * row.tick)
 
 
 @kernel
@@ -160,15 +172,30 @@ def release(world: World, pair: int, share: float) -> None:
 
 @kernel
 def _tradable(world: World, pair: int, request: Request) -> int:
-    """Lots of a request that can be traded: a spot sale never goes beyond the coins held, an unwind keeps the hedge."""
+    """Lots of a request as they can be traded: a spot sale stays within the coins held, an unwind keeps the hedge."""
     spot = world.legs[2 * pair]
-    if not request.reduce_only or request.side != execution.SPOT_SIDE or request.lots >= 0:
+    if not request.reduce_only or request.side != execution.SPOT_SIDE:
         return int(request.lots)
+    net = spot_base(world, 2 * pair) + perp_base(world, 2 * pair + 1)
+    if request.lots > 0:
+        if request.intent != _UNWIND:
+            return int(request.lots)
+        received = spot.base_per_lot * (1.0 - (spot.taker if spot.fee_in_base == 1 else 0.0))
+        return int(max(0, math.ceil(-net / received - LOT_TOLERANCE)))
     most = spot.lots
     if request.intent == _UNWIND:
-        surplus = spot_base(world, 2 * pair) + perp_base(world, 2 * pair + 1)
-        most = min(most, int(math.floor(surplus / spot.base_per_lot + LOT_TOLERANCE)))
+        most = min(most, int(math.floor(net / spot.base_per_lot + LOT_TOLERANCE)))
     return -int(min(-request.lots, max(0, most)))
+
+
+@kernel
+def _waits_for_more(world: World, pair: int, request: Request) -> bool:
+    """Whether the second leg's share of a first leg that is still filling is below the venue's minimum."""
+    row = world.pairs[pair]
+    if row.first_working == 0 or row.phase != execution.WORKING or request.side == row.first_leg:
+        return False
+    leg = 2 * pair + request.side
+    return _minimum(world, leg, request, world.legs[leg].value_price) != _NONE
 
 
 @kernel
@@ -199,7 +226,7 @@ def send(world: World, pair: int) -> None:
         request = execution.next_request(pairs, pair, rules)
         if request.side < 0:
             break
-        if stop:
+        if stop or _waits_for_more(world, pair, request):
             execution.postpone(pairs, pair, request.side)
             break
         lots = _tradable(world, pair, request)

@@ -27,7 +27,6 @@ from crypto.simulator.state import (
     BASIS_BPS,
     CLOSE,
     COLLATERAL,
-    INSOLVENT,
     KILL,
     PERP_VALUE,
     PNL,
@@ -44,6 +43,7 @@ from crypto.simulator.valuation import (
     perp_base,
     revalue,
     spot_base,
+    stop_insolvent,
 )
 
 _NEVER = 9_223_372_036_854_775_807
@@ -200,8 +200,7 @@ def _measure_pair(world: World, instant: int, pair: int) -> None:
     equity = (backing.balance + backing.unrealised) * asset_price(world, leg.wallet, leg.settle_asset)
     quote.collateral_ratio = equity / backed if backed > 0.0 else math.nan
     if backed > 0.0 and equity <= 0.0:
-        world.run[0].status = INSOLVENT
-        world.run[0].status_leg = perp
+        stop_insolvent(world, leg.wallet)
     quote.attention = _attention(world, pair)
     series = world.series
     fresh = quote.spot_fresh == 1 and quote.perp_fresh == 1

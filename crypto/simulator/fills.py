@@ -12,7 +12,7 @@ from crypto import borrow, fees, funding
 from crypto.compiled import kernel
 from crypto.ledger import Component, Flow
 from crypto.simulator.posting import attribute, move_cash, post
-from crypto.simulator.state import INVERSE, OPEN, World
+from crypto.simulator.state import INVERSE, MARK_FAIL, NO_MARK, NO_RATE, OPEN, RATE_FAIL, World
 
 _TRADE, _REALISED, _FEE = int(Flow.TRADE), int(Flow.REALISED), int(Flow.FEE)
 _BORROW, _REPAY, _INTEREST, _GRACE = int(Flow.BORROW), int(Flow.REPAY), int(Flow.INTEREST), int(Flow.FUNDING_GRACE)
@@ -173,9 +173,8 @@ def fill_perp(
     row = world.legs[leg]
     spot_value = world.legs[row.pair * 2].value_price
     closed, opened = _reduce_or_grow(row.lots, lots)
-    inverse = row.kind == INVERSE
-    if inverse:
-        unit = spot_value
+    if row.kind == INVERSE:
+        unit = coin_price(world, leg)
         fee = -fees.fee(abs(lots) * row.quote_per_lot / price, fee_rate)
         realised = closed * row.quote_per_lot * (1.0 / price - 1.0 / row.entry) if closed != 0 else 0.0
         unrealised = lots * row.quote_per_lot * (1.0 / price - 1.0 / row.value_price)
@@ -209,27 +208,35 @@ def fill_perp(
 
 
 @kernel
+def coin_price(world: World, leg: int) -> float:
+    """Valuation price of a perp leg's base asset in the wallet that it settles in."""
+    row = world.legs[leg]
+    return float(world.legs[world.holdings[row.wallet, row.base_asset].price_leg].value_price)
+
+
+@kernel
 def _settle_grace(world: World, leg: int, order: int, lots: int) -> None:
     """Correct the last settlement for a fill inside the venue's grace seconds, by the run's policy."""
-    row = world.legs[leg]
-    if world.run[0].time_ms >= row.grace_until_ms:
-        return
+    row, run = world.legs[leg], world.run[0]
     policy = world.rules[0].grace_policy
-    if row.kind == INVERSE:
-        per_lot = row.quote_per_lot / row.grace_mark
-        amount = funding.grace_correction(row.lots * per_lot, (row.lots + lots) * per_lot, 1.0, row.grace_rate, policy)
-        unit = world.legs[row.pair * 2].value_price
-        base = lots * per_lot
-    else:
-        mark = row.grace_mark / row.multiplier
-        amount = funding.grace_correction(
-            row.lots * row.base_per_lot, (row.lots + lots) * row.base_per_lot, mark, row.grace_rate, policy
-        )
-        unit = 1.0
-        base = lots * row.base_per_lot
-    if amount == 0.0:
+    if run.time_ms >= row.grace_until_ms or policy == funding.GRACE_INSTANT:
         return
-    pay(world, leg, order, _GRACE, amount, unit, row.grace_mark, row.grace_rate, base)
+    settled = world.settlements[row.grace_row]
+    if settled.flag & (RATE_FAIL | MARK_FAIL) != 0:
+        run.status = NO_RATE if settled.flag & RATE_FAIL != 0 else NO_MARK
+        run.status_leg = leg
+        run.status_row = row.grace_row
+        return
+    if row.kind == INVERSE:
+        per_lot = row.quote_per_lot / settled.mark
+        mark, unit = 1.0, coin_price(world, leg)
+    else:
+        per_lot = row.base_per_lot
+        mark, unit = settled.mark / row.multiplier, 1.0
+    before, after = row.lots * per_lot, (row.lots + lots) * per_lot
+    amount = funding.grace_correction(before, after, mark, settled.rate, policy)
+    if amount != 0.0:
+        pay(world, leg, order, _GRACE, amount, unit, settled.mark, settled.rate, after - before)
 
 
 @kernel

@@ -139,29 +139,36 @@ def _fill_mark(
     if policy is not MissingPolicy.LAST_KNOWN or history.mark is None:
         return filled, flag
     filled = filled.copy()
-    known = np.flatnonzero(~np.isnan(history.mark.close))
+    printed = np.flatnonzero(~np.isnan(history.mark.close))
+    settled = np.flatnonzero(~np.isnan(mark))
     for row in np.flatnonzero(np.isnan(mark)):
-        before = np.searchsorted(known, _bar_before(market, rows.time_ms[row : row + 1])[0], side="right") - 1
-        if before < 0:
+        bar = _last_before(printed, int(_bar_before(market, rows.time_ms[row : row + 1])[0]))
+        earlier = _last_before(settled, int(row))
+        bar_ms = market.open_ms[bar] + market.bar_ms if bar >= 0 else -1
+        if bar < 0 or (earlier >= 0 and rows.time_ms[earlier] >= bar_ms):
             continue
-        bar = known[before]
-        age_ms = rows.time_ms[row] - (market.open_ms[bar] + market.bar_ms)
-        if age_ms <= limit * HOUR_MS:
+        if rows.time_ms[row] - bar_ms <= limit * HOUR_MS:
             filled[row] = history.mark.close[bar]
             flag[row] = MARK_LAST_KNOWN
     return filled, flag
 
 
+def _last_before(positions: Integers, limit: int) -> int:
+    """The largest of ascending ``positions`` that is not above ``limit``; -1 when there is none."""
+    found = int(np.searchsorted(positions, limit, side="right")) - 1
+    return int(positions[found]) if found >= 0 else -1
+
+
 def borrow_table(pairs: Sequence[Pair], market: MarketHistory, settings: Settings) -> Any:
     """Hourly borrow rate of each pair's base asset from the start of the run, policy applied: (P, H) BORROW_RATE."""
     span = market.open_ms.size * market.bar_ms
-    hours = int(span // HOUR_MS + 2) if settings.borrow.enabled else 1
+    hours = int(span // HOUR_MS + 3) if settings.borrow.enabled else 1
     table = np.zeros((len(pairs), hours), BORROW_RATE).view(np.recarray)
     table.rate[:] = math.nan
     table.flag[:] = BORROW_FAIL
     if not settings.borrow.enabled:
         return table
-    time_ms = market.open_ms[0] + np.arange(hours, dtype=np.int64) * HOUR_MS
+    time_ms = (market.open_ms[0] // HOUR_MS + np.arange(hours, dtype=np.int64)) * HOUR_MS
     for number, pair in enumerate(pairs):
         owner, asset = pair.spot.venue, pair.spot.base
         constant = settings.borrow.hourly_rate.get(owner, {}).get(asset)
@@ -175,14 +182,15 @@ def borrow_table(pairs: Sequence[Pair], market: MarketHistory, settings: Setting
 
 
 def _rate_at(series: RateSeries, time_ms: Integers, settings: Settings) -> tuple[Floats, Integers]:
-    """Rate in force at each hour. A row holds for the series' own spacing; after that it is missing."""
-    spacing = int(np.median(np.diff(series.time_ms))) if series.time_ms.size > 1 else HOUR_MS
+    """Rate in force at each hour. A row holds as long as the one before it did, at least an hour."""
+    spacing = np.diff(series.time_ms)
+    holds = np.maximum(np.concatenate((spacing[:1], spacing)) if spacing.size else np.array([HOUR_MS]), HOUR_MS)
     index = np.searchsorted(series.time_ms, time_ms, side="right") - 1
-    age = np.where(index >= 0, time_ms - series.time_ms[np.maximum(index, 0)], np.iinfo(np.int64).max)
-    values = np.where(index >= 0, series.hourly_rate[np.maximum(index, 0)], math.nan)
-    holds = max(spacing, HOUR_MS)
+    row = np.maximum(index, 0)
+    age = np.where(index >= 0, time_ms - series.time_ms[row], np.iinfo(np.int64).max)
+    values = np.where(index >= 0, series.hourly_rate[row], math.nan)
     is_last = index == series.time_ms.size - 1  # the row after it is not there because the series ends, not for a gap
-    missing = np.where(is_last, age > holds, age >= holds)
+    missing = np.where(is_last, age > holds[row], age >= holds[row])
     policy = settings.borrow.missing_rate
     flag = np.where(missing, _BORROW_FLAGS[policy], BORROW_KNOWN).astype(np.int64)
     if policy is MissingPolicy.LAST_KNOWN:

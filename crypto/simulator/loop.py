@@ -137,7 +137,7 @@ def raise_for_gap(setup: Setup, world: World, market: MarketHistory) -> None:
         return
     key = setup.names.instruments[int(run.status_leg)]
     if status == NO_BORROW_RATE:
-        when = iso(int(market.open_ms[0]) + int(run.status_row) * HOUR_MS)
+        when = iso((int(market.open_ms[0]) // HOUR_MS + int(run.status_row)) * HOUR_MS)
         raise DataError(
             f"{key}: no borrow rate for {when}, while the base asset is borrowed",
             remedy="ingest borrow rates, set borrow.hourly_rate, or set borrow.missing_rate to skip or last_known",

@@ -12,7 +12,7 @@ from crypto.compiled import kernel
 from crypto.pipeline.orders import Intent, OrderKind, OrderReason, OrderStatus
 from crypto.simulator.clock import next_mark, usable_borrow_rate
 from crypto.simulator.desk import finish, order_value, record_fill
-from crypto.simulator.fills import LOT_TOLERANCE, fill_perp, fill_spot
+from crypto.simulator.fills import LOT_TOLERANCE, coin_price, fill_perp, fill_spot
 from crypto.simulator.state import CLOSE, HIGH, INVERSE, LOW, OPEN, RUNNING, SPOT, VOLUME, World
 from crypto.simulator.valuation import free_cash, free_margin
 
@@ -62,8 +62,7 @@ def _affordable(world: World, order: int, lots: float, price: float) -> float:
         cash = free_cash(world, row.wallet) + entry.reserved + committed
         per_lot = row.units_per_lot * price * (1.0 + (0.0 if row.fee_in_base == 1 else row.taker))
         return float(min(lots, max(0.0, math.floor(cash / per_lot + LOT_TOLERANCE))))
-    spot_price = world.legs[2 * row.pair].value_price
-    unit = spot_price if row.kind == INVERSE else 1.0
+    unit = coin_price(world, entry.leg) if row.kind == INVERSE else 1.0
     margin = free_margin(world, row.wallet, row.settle_asset) + (entry.reserved + committed) * unit
     value = order_value(world, entry.leg, 1, price)
     per_lot = value / world.rules[0].leverage + value * row.taker
@@ -88,7 +87,7 @@ def _execute(world: World, order: int, lots: int, price: float, reference: float
     else:
         fee = fill_perp(world, entry.leg, order, lots, price, reference, rate, bar)
         if row.kind == INVERSE:
-            unit = world.legs[2 * row.pair].value_price
+            unit = coin_price(world, entry.leg)
             slippage = lots * row.quote_per_lot * (1.0 / price - 1.0 / reference) * unit
         else:
             slippage = -lots * row.units_per_lot * (price - reference)

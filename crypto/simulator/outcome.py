@@ -32,7 +32,7 @@ def outcome(
 ) -> BacktestResult:
     """The result of a run that has ended. ``provenance`` brings what this package can't know (hashes, versions)."""
     run, names = world.run[0], setup.names
-    count = int(run.instant) + 1 if int(run.status) == COMPLETED else int(run.instant)
+    count = int(run.instant) + 1
     pairs, bar_ms = len(names.pairs), int(world.rules[0].bar_ms)
     time_ms = int(world.rules[0].start_ms) + np.arange(count, dtype=np.int64) * bar_ms
     attribution = _by_pair(world, count)
@@ -143,7 +143,7 @@ def _status(world: World, names: Names, time_ms: Any) -> str:
     if status == COMPLETED:
         return "completed"
     if status == INSOLVENT:
-        wallet = names.wallets[int(world.legs[int(world.run[0].status_leg)].wallet)]
+        wallet = names.wallets[int(world.run[0].status_row)]
         when = iso(int(time_ms[-1]))
         return f"stopped at {when}: the margin of wallet {wallet} was used up; a venue would have liquidated before"
     return f"stopped at {iso(int(time_ms[-1]))}"
@@ -195,7 +195,7 @@ def _number(value: float) -> float | None:
 def _journal(world: World, names: Names) -> Iterator[dict[str, Any]]:
     """Journal rows as mappings with words instead of codes."""
     orders = np.asarray(world.orders[: world.run[0].order_rows])
-    context = _Context(*(orders[column].tolist() for column in ("leg", "intent", "kind")), names)
+    context = _Context(orders["leg"].tolist(), orders["intent"].tolist(), orders["kind"].tolist(), names)
     columns = state.JOURNAL.names or ()
     for values in np.asarray(world.journal[: world.run[0].journal_rows]).tolist():
         row = dict(zip(columns, values, strict=True))

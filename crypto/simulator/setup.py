@@ -216,7 +216,12 @@ def _valuation(histories: Sequence[InstrumentHistory], settings: Settings, notes
                 )
             price = np.where(np.isnan(mark), price, mark)
         rows.append(forward_fill(price))
+    first: dict[str, int] = {}  # legs on one spot market share one valuation
     for leg in range(0, len(histories), 2):
+        if histories[leg].key in first:
+            rows[leg] = rows[first[histories[leg].key]]
+            continue
+        first[histories[leg].key] = leg
         closes = _traded_close(histories[leg])
         rows[leg] = _carried(closes, rows[leg + 1])
         absent = int(np.isnan(closes).sum())
@@ -310,9 +315,7 @@ def _pairs(pairs: Sequence[Pair], settings: Settings, legs: Any, first_settlemen
     for number, item in enumerate(settings.pairs):
         row, spot, perp = table[number], legs[2 * number], legs[2 * number + 1]
         row.weight = item.weight / total
-        maker_first = settings.execution.style is Style.MAKER_FIRST
-        thin_fee = spot.maker if maker_first and settings.execution.first_leg is FirstLeg.SPOT else spot.taker
-        row.round_trip_cost = fees.round_trip_cost(thin_fee, perp.taker, spot.half_spread, perp.half_spread)
+        row.round_trip_cost = _round_trip_cost(spot, perp, settings)
         row.borrow_allowed = int(settings.borrow.enabled)
         row.entry_basis = math.nan
         row.basis_mean = math.nan
@@ -321,6 +324,16 @@ def _pairs(pairs: Sequence[Pair], settings: Settings, legs: Any, first_settlemen
         row.last_decision = -1
         row.feature_settle = first_settlement[number]
     return table
+
+
+def _round_trip_cost(spot: Any, perp: Any, settings: Settings) -> float:
+    """Entry and exit as takers, less what a maker's first leg saves on entry (the smaller saving for the thin leg)."""
+    cost = fees.round_trip_cost(spot.taker, perp.taker, spot.half_spread, perp.half_spread)
+    if settings.execution.style is not Style.MAKER_FIRST:
+        return float(cost)
+    sides = ((FirstLeg.SPOT, spot), (FirstLeg.PERP, perp))
+    savings = {side: leg.taker - leg.maker + leg.half_spread for side, leg in sides}
+    return float(cost - savings.get(settings.execution.first_leg, min(savings.values())))
 
 
 def _holdings(legs: Any, wallets: int, assets: Sequence[str], settings: Settings) -> Any:

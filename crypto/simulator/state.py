@@ -55,8 +55,7 @@ LEG = np.dtype(
         ("value_price", "f8"),  # price of the last valuation, venue quote
         ("move", "f8"),  # change of value_price in the current step
         ("grace_until_ms", "i8"),
-        ("grace_rate", "f8"),
-        ("grace_mark", "f8"),
+        ("grace_row", "i8"),  # settlement that the grace seconds belong to
         ("next_borrow_ms", "i8"),
         ("order", "i8"),  # working order, -1: none
     ],

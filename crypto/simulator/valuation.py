@@ -7,7 +7,7 @@ import math
 from crypto.compiled import kernel
 from crypto.ledger import Component
 from crypto.simulator.posting import attribute, attribute_treasury
-from crypto.simulator.state import INVERSE, VALUE, World
+from crypto.simulator.state import INSOLVENT, INVERSE, VALUE, World
 
 _BASIS, _DELTA, _COLLATERAL = int(Component.BASIS), int(Component.DELTA), int(Component.COLLATERAL)
 
@@ -63,7 +63,7 @@ def revalue(world: World, bar: int) -> None:
     _revalue_treasury(world)
     for pair in range(world.pairs.shape[0]):
         _revalue_spot(world, 2 * pair)
-        _revalue_perp(world, 2 * pair + 1, world.bars[2 * pair, bar, VALUE], world.bars[2 * pair + 1, bar, VALUE])
+        _revalue_perp(world, 2 * pair + 1, bar)
     for leg in range(legs.shape[0]):
         if world.bars[leg, bar, VALUE] == world.bars[leg, bar, VALUE]:
             legs[leg].value_price = world.bars[leg, bar, VALUE]
@@ -87,16 +87,19 @@ def _revalue_spot(world: World, leg: int) -> None:
 
 
 @kernel
-def _revalue_perp(world: World, leg: int, spot_price: float, price: float) -> None:
+def _revalue_perp(world: World, leg: int, bar: int) -> None:
     row = world.legs[leg]
     spot_move = world.legs[leg - 1].move
     if row.kind == INVERSE:
+        coin_leg = world.holdings[row.wallet, row.base_asset].price_leg
         held = row.coin + unrealised(world, leg)
         if held != 0.0:
-            attribute(world, leg, _COLLATERAL, held * spot_move)
+            attribute(world, leg, _COLLATERAL, held * world.legs[coin_leg].move)
         if row.lots != 0:
-            change = spot_price * row.lots * row.quote_per_lot * (1.0 / row.value_price - 1.0 / price)
-            delta = row.lots * row.quote_per_lot / row.value_price * spot_move
+            value = row.lots * row.quote_per_lot
+            price = world.bars[leg, bar, VALUE]
+            change = world.bars[coin_leg, bar, VALUE] * value * (1.0 / row.value_price - 1.0 / price)
+            delta = value / row.value_price * spot_move
             attribute(world, leg, _DELTA, delta)
             attribute(world, leg, _BASIS, change - delta)
     elif row.lots != 0:
@@ -132,21 +135,37 @@ def measure_wallets(world: World, instant: int) -> float:
             backing = holdings[legs[leg].wallet, legs[leg].settle_asset]
             backing.unrealised += unrealised(world, leg)
             backing.notional += notional(world, leg)
-    total = 0.0
     for wallet in range(holdings.shape[0]):
-        equity = 0.0
-        for asset in range(holdings.shape[1]):
-            amount = holdings[wallet, asset].balance + holdings[wallet, asset].unrealised
-            if amount != 0.0:
-                equity += amount * asset_price(world, wallet, asset)
-        world.wallet_equity[instant, wallet] = equity
-        total += equity
+        world.wallet_equity[instant, wallet] = _assets_value(world, wallet)
     for leg in range(0, legs.shape[0], 2):
         liability = (legs[leg].debt + legs[leg].owed) * legs[leg].value_price
         if liability > 0.0:
             world.wallet_equity[instant, legs[leg].wallet] -= liability
-            total -= liability
+    total = 0.0
+    for wallet in range(holdings.shape[0]):
+        total += world.wallet_equity[instant, wallet]
+        if world.wallet_equity[instant, wallet] < 0.0:
+            stop_insolvent(world, wallet)
     return total
+
+
+@kernel
+def _assets_value(world: World, wallet: int) -> float:
+    """Balances and unrealised profit of one wallet in account currency."""
+    total = 0.0
+    for asset in range(world.holdings.shape[1]):
+        holding = world.holdings[wallet, asset]
+        amount = holding.balance + holding.unrealised
+        if amount != 0.0:
+            total += amount * asset_price(world, wallet, asset)
+    return total
+
+
+@kernel
+def stop_insolvent(world: World, wallet: int) -> None:
+    """End the run: the wallet lost more than it held."""
+    world.run[0].status = INSOLVENT
+    world.run[0].status_row = wallet
 
 
 @kernel
@@ -200,7 +219,7 @@ def pair_pnl(world: World, pair: int) -> float:
     if perp.kind == INVERSE:
         coin = perp.coin + unrealised(world, 2 * pair + 1)
         if coin != 0.0:
-            total += coin * spot.value_price
+            total += coin * asset_price(world, perp.wallet, perp.base_asset)
     else:
         total += unrealised(world, 2 * pair + 1)
     return float(total)

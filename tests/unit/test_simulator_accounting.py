@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from crypto.ledger import Component, Flow
+from crypto.simulator.loop import run_compiled
+from crypto.simulator.setup import build
 from crypto.units import HOUR_MS
 from research.backtest import run_backtest
 from tests.markets import (
@@ -131,9 +133,6 @@ def test_two_pairs_never_spend_the_same_cash() -> None:
 
 
 def test_money_held_back_for_orders_is_all_given_back() -> None:
-    from crypto.simulator.loop import run_compiled
-    from crypto.simulator.setup import build
-
     due = settlements(every(8, 158), [2e-3] * 8 + [-2e-3] * 12)
     history = one_pair(BTC, 100.0, 160, due=due)
     settings = make_settings([BTC], signal={"warmup_hours": 1.0, "forecast_half_life_hours": 1.0})

@@ -19,12 +19,18 @@ from tests.markets import (
     BTC_BYBIT,
     NO_FEES,
     START,
+    bars,
     enter,
     leave,
     make_settings,
+    market,
     one_pair,
+    perp,
     rows,
     run_script,
+    settlements,
+    spot,
+    without,
 )
 from tests.replay import Replay, assert_sound
 
@@ -196,12 +202,9 @@ def test_coins_that_are_held_are_sold_before_any_is_borrowed() -> None:
 
 def test_an_unwound_short_sale_leaves_no_debt_that_goes_on_costing() -> None:
     # The perp prints nothing after the coins were sold; buying back loses 0.1% of the coins as a fee.
-    import tests.markets as markets
 
-    perp_bars = markets.without(markets.bars(100.0, 40), slice(3, 30))
-    history = markets.market(
-        markets.spot(BTC[0], markets.bars(100.0, 40)), markets.perp(BTC[1], perp_bars, markets.settlements([]))
-    )
+    perp_bars = without(bars(100.0, 40), slice(3, 30))
+    history = market(spot(BTC[0], bars(100.0, 40)), perp(BTC[1], perp_bars, settlements([])))
     settings = make_settings([BTC], borrow={"enabled": True, "hourly_rate": {"binance": {"BTC": RATE}}})
     result = run_script(settings, history, {3: REVERSE})
     assert result.trips[0]["is_open"] == 0

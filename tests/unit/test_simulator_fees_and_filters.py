@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from crypto.errors import SettingsError
+from crypto.errors import DataError, SettingsError
 from crypto.instruments import Kind
 from crypto.ledger import Flow
 from crypto.pipeline.orders import OrderReason, OrderStatus
 from crypto.settings import FirstLeg, InstrumentSettings, Style
+from crypto.simulator.setup import build
 from crypto.venues.registry import instrument
 from research.backtest import run_backtest
 from tests.markets import (
@@ -137,8 +139,6 @@ def test_a_perp_rests_at_its_last_close_and_not_at_the_mark(mark, side) -> None:
 
 def test_the_cost_of_a_round_trip_counts_the_exit_at_the_taker_fee() -> None:
     # in: spot maker 0.0675%, perp taker 0.04%; out: spot taker 0.08%, perp taker 0.04%
-    from crypto.simulator.setup import build
-
     execution = {"style": Style.MAKER_FIRST, "first_leg": FirstLeg.SPOT}
     settings = make_settings([BTC_BYBIT], fees={"tier": {"bybit": "VIP1"}}, execution=execution)
     world = build(settings, one_pair(BTC_BYBIT, 100.0, 6)).world
@@ -304,23 +304,17 @@ def test_settings_that_do_not_fit_are_refused_by_name(change, words) -> None:
     wallets = change.pop("wallets", None) or {"binance:spot": {"USDT": 1_000.0}}
     settings = make_settings(pairs or [BTC], wallets, **change)
     if not pairs:
-        from dataclasses import replace
-
         settings = replace(settings, pairs=())
     with pytest.raises(SettingsError, match=words):
         run_backtest(settings, one_pair(BTC, 100.0, 6))
 
 
 def test_a_market_without_one_of_the_legs_is_refused_by_name() -> None:
-    from crypto.errors import DataError
-
     with pytest.raises(DataError, match="binance:spot:ETHUSDT"):
         run_backtest(make_settings([ETH]), one_pair(BTC, 100.0, 6))
 
 
 def test_a_coin_that_has_no_first_price_can_not_be_held_at_the_start() -> None:
-    from crypto.errors import DataError
-
     path = np.concatenate([[np.nan], np.full(6, 20_000.0)])
     with pytest.raises(DataError, match="BTC is held at the start"):
         run_backtest(

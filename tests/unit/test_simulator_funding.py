@@ -9,8 +9,10 @@ import pytest
 
 from crypto.errors import DataError
 from crypto.ledger import Component, Flow
+from crypto.market import InstrumentHistory
 from crypto.settings import FirstLeg, GracePolicy, MissingPolicy, PriceSource
 from crypto.units import DAY_MS, HOUR_MS, MINUTE_MS
+from research.backtest import run_backtest
 from tests.markets import (
     BTC,
     BTC_BYBIT,
@@ -137,8 +139,6 @@ def test_a_position_closed_before_the_instant_gets_nothing_and_one_opened_after_
 def test_settlements_before_the_run_pay_nothing_but_feed_the_forecast() -> None:
     due = settlements([-16.0, -8.0], [1e-4, 1e-4])
     settings = make_settings([BTC], signal={"warmup_hours": 1.0})
-    from research.backtest import run_backtest
-
     result = run_backtest(settings, one_pair(BTC, 100.0, 6, due=due))
     assert rows(result, Flow.FUNDING).size == 0
     assert result.carry_annual[1, 0] == pytest.approx(1e-4 * 8760 / 8)
@@ -193,11 +193,7 @@ def test_a_settlement_without_a_number_never_brings_nan_into_the_books(policy, m
     numbers = {"rate": 1e-4, "mark": 100.0, missing: math.nan}
     settings = free(funding={"grace": policy})
     due = settlements([8.0], numbers["rate"], numbers["mark"])
-    try:
-        result = run_script(settings, one_pair(BTC, 100.0, 12, due=due), {8: TEN})
-    except DataError as error:
-        assert "2024-01-01T08:00:00Z" in error.message
-        return
+    result = run_script(settings, one_pair(BTC, 100.0, 12, due=due), {8: TEN})
     assert np.all(np.isfinite(result.equity))
     assert np.all(np.isfinite(result.ledger["amount"]))
 
@@ -285,8 +281,6 @@ def test_a_mark_that_is_too_old_on_both_counts_fails() -> None:
 
 
 def test_a_perp_without_any_funding_history_is_refused() -> None:
-    from crypto.market import InstrumentHistory
-
     history = market(spot(BTC[0], bars(100.0, 5)), InstrumentHistory(BTC[1], bars(100.0, 5)))
     with pytest.raises(DataError, match="binance:linear:BTCUSDT has no funding history"):
         run_script(free(), history, {})

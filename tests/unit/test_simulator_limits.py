@@ -1,4 +1,4 @@
-"""Ends of a run: records that grow, a wallet that is used up, the last bar, and markets with next to nothing in them."""
+"""Ends of a run: records that grow, a wallet that is used up, the last bar, markets with next to nothing in them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import research.backtest as job
+from cli.app import main
 from crypto.ledger import Flow
 from crypto.simulator import loop
 from crypto.simulator.loop import run_compiled, run_python
@@ -36,6 +38,7 @@ from tests.markets import (
     run_script,
     settlements,
     spot,
+    without,
 )
 from tests.replay import assert_in_order, assert_sound
 
@@ -72,15 +75,14 @@ def test_records_grow_without_losing_or_repeating_a_row() -> None:
         assert np.asarray(world.orders[: world.run[0].order_rows]).tobytes() == whole.orders.tobytes()
 
 
-def test_progress_counts_up_to_the_last_bar() -> None:
-    for compiled in (True, False):
-        seen: list[tuple[int, int]] = []
-        run_backtest(
-            make_settings([BTC], **BUSY), busy_market(100), compiled=compiled, progress=lambda *now: seen.append(now)
-        )
-        assert seen == sorted(seen)
-        assert seen[-1] == (100, 100)
-        assert len(seen) >= 10
+@pytest.mark.parametrize("compiled", [True, False])
+def test_progress_counts_up_to_the_last_bar(compiled) -> None:
+    seen: list[tuple[int, int]] = []
+    settings, history = make_settings([BTC], **BUSY), busy_market(100)
+    run_backtest(settings, history, compiled=compiled, progress=lambda *now: seen.append(now))
+    assert seen == sorted(seen)
+    assert seen[-1] == (100, 100)
+    assert len(seen) >= 10
 
 
 def crash(**tables):
@@ -150,9 +152,6 @@ def test_an_inverse_margin_that_is_used_up_stops_the_run() -> None:
 def test_the_command_line_ends_with_its_code_for_a_wallet_that_is_used_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import research.backtest as job
-    from cli.app import main
-
     settings, history = crash()
     small = replace(
         settings, signal=replace(settings.signal, warmup_hours=1.0, basis_blowout_bps=9_999.0, pair_drawdown=1.0)
@@ -228,8 +227,6 @@ def test_a_spot_market_that_opens_late_is_not_traded_before() -> None:
 
 def test_an_outage_of_spot_shows_no_profit_that_is_not_there() -> None:
     # Both legs fall by a fifth while spot prints nothing: a hedged pair loses nothing.
-    from tests.markets import without
-
     path = np.where(np.arange(41) < 20, 100.0, 80.0)
     history = market(spot(BTC[0], without(bars(path), slice(18, 30))), perp(BTC[1], bars(path), settlements([])))
     settings = make_settings([BTC], fees={"override": NO_FEES}, risk={"max_drawdown": 1.0})
