@@ -61,11 +61,23 @@ def run(
     if lake_of(settings) == BUNDLED_SAMPLE:
         console.note("Input: the bundled sample market. It is SYNTHETIC; its results say nothing about real markets.")
     finished = backtest(settings, compiled=not python, stage=console.progress, announce=console.note)
-    console.emit(_payload(finished), as_json, lambda: _show(finished))
-    if finished.result.status != "completed":
-        raise InsolventError(
-            f"the run {finished.result.status}", remedy="lower portfolio.deploy or raise portfolio.min_collateral_ratio"
-        )
+    stopped = _stopped(finished)
+    payload = _payload(finished)
+    if stopped is not None:
+        payload |= {"error": stopped.message, "remedy": stopped.remedy, "exit_code": stopped.exit_code}
+    console.emit(payload, as_json, lambda: _show(finished))
+    if stopped is not None:
+        if as_json:  # the result says it; stdout carries one document
+            raise typer.Exit(stopped.exit_code)
+        raise stopped
+
+
+def _stopped(finished: FinishedRun) -> InsolventError | None:
+    """The error of a run that ended before its market did."""
+    if finished.result.status == "completed":
+        return None
+    remedy = "lower portfolio.deploy, or raise portfolio.min_collateral_ratio; the files hold what happened until then"
+    return InsolventError(f"the run {finished.result.status}", remedy=remedy)
 
 
 def _payload(finished: FinishedRun) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 ``@kernel`` marks formulas and decisions: called from Python they are the plain Python functions that one reads, on
 floats, Fractions or arrays; called from compiled code they are compiled into it. ``@jit`` marks the few loops that
 Python enters compiled. With ``NUMBA_DISABLE_JIT=1`` in the environment these run as plain Python too; a test holds the
-two forms to the same bits. ``fastmath`` stays off so that they do. Neither may create arrays: numba's reference counting is off in both, because
-counting the references of twenty arrays costs more than the work of most functions here.
+two forms to the same bits. ``fastmath`` stays off so that they do. Neither may create arrays: numba's reference
+counting is off in both, because counting the references of twenty arrays costs more than most functions here do.
 
 numba's cache notices a change of the file that a function stands in, not of the functions it calls. So the cache lives
 in a folder named by a hash of all sources of this package; machine code of other sources is never picked up.

@@ -71,7 +71,7 @@ class Replay:
         self.currency = settings.run.account_currency
 
     def balances(self, until_ms: int) -> Mapping[tuple[str, str], Fraction]:
-        """Balance of every (wallet, asset) from ledger rows up to and with ``until_ms``. Interest changes no balance."""
+        """Balance of every (wallet, asset) from ledger rows up to and with ``until_ms``; interest changes none."""
         found: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
         for row in self.result.ledger:
             if row["time_ms"] <= until_ms and row["flow"] != Flow.INTEREST:

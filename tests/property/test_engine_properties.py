@@ -143,9 +143,10 @@ def assert_no_order_is_repeated(result: BacktestResult) -> None:
 @given(CASES)
 @example(
     Case(
-        portfolio=0, seed=3064658661, hours=48, gaps=0.05, interval=1, volume=20.0, blowout_bps=20.0, participation=0.01,
-        style=Style.TAKER, first_leg=FirstLeg.PERP, latency_ms=0, timeout_bars=1, borrow=False, grace=GracePolicy.ADVERSE,
-        fee_in_base=True, cross_venue=False, delay_ms=7_200_000, collateral_ratio=0.3, resize_band=0.1,
+        portfolio=0, seed=3064658661, hours=48, gaps=0.05, interval=1, volume=20.0, blowout_bps=20.0,
+        participation=0.01, style=Style.TAKER, first_leg=FirstLeg.PERP, latency_ms=0, timeout_bars=1, borrow=False,
+        grace=GracePolicy.ADVERSE, fee_in_base=True, cross_venue=False, delay_ms=7_200_000, collateral_ratio=0.3,
+        resize_band=0.1,
     )
 )  # fmt: skip
 @settings(max_examples=round(100 * SHARE))

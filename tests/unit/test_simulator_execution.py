@@ -117,7 +117,9 @@ def test_a_partial_fill_is_hedged_at_once_and_the_rest_follows() -> None:
     result = run_script(settings, history, {2: enter(1_000_000, -100_000)})
     done = fills(result)
     assert [(kind, lots) for kind, _, lots, _ in done] == [
-        ("spot", 400_000), ("linear", -40_000), ("spot", 400_000), ("linear", -40_000), ("spot", 200_000), ("linear", -20_000),
+        ("spot", 400_000), ("linear", -40_000),
+        ("spot", 400_000), ("linear", -40_000),
+        ("spot", 200_000), ("linear", -20_000),
     ]  # fmt: skip
     assert_sound(result, history, settings)
 

@@ -202,7 +202,14 @@ def refused_with(result) -> list[str]:
         # 0.9 x 140 / 1.5 = 84 of notional: below the perp's 100
         (70.0, {}, "below_min_notional"),
         # the spot venue asks for 90
-        (70.0, {BTC[0]: InstrumentSettings(min_notional=Decimal(90)), BTC[1]: InstrumentSettings(min_notional=Decimal(1))}, "below_min_notional"),
+        (
+            70.0,
+            {
+                BTC[0]: InstrumentSettings(min_notional=Decimal(90)),
+                BTC[1]: InstrumentSettings(min_notional=Decimal(1)),
+            },
+            "below_min_notional",
+        ),
         # 0.84 BTC wanted, at least 1 of the perp, then of spot
         (70.0, {BTC[1]: InstrumentSettings(min_quantity=Decimal(1))}, "below_min_quantity"),
         (70.0, {BTC[0]: InstrumentSettings(min_quantity=Decimal(1))}, "below_min_quantity"),
