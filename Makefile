@@ -7,6 +7,7 @@ export PYTHON
 
 BIN := .venv/bin
 PEERS := bench/.venv
+PLAIN_TESTS := tests/golden tests/unit/test_pipeline_*.py tests/unit/test_simulator_*.py tests/unit/test_attribution.py tests/oracles/test_engine_oracles.py tests/property/test_engine_properties.py
 
 .PHONY: help
 help: #-- List the targets
@@ -32,7 +33,10 @@ check: dev #-- Lint, formatting and types only
 
 .PHONY: test
 test: check #-- All checks and all tests with coverage; says how many ran, and why any was skipped
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	@echo "Compiled loops as plain Python, for their coverage:"
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --cov --cov-report= $(PLAIN_TESTS)
+	@echo "Everything, compiled:"
+	$(BIN)/python -m pytest --cov --cov-append --cov-report=term $(ARGS)
 
 .PHONY: docs
 docs: dev #-- Check the documentation: links, commands, every subcommand and settings key
