@@ -1,0 +1,1 @@
+"""Questions that ``carry calc`` answers, with their working."""
