@@ -19,7 +19,7 @@ from crypto.simulator.outcome import outcome
 from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
 from crypto.units import iso
-from crypto.venues.registry import instrument
+from crypto.venues.registry import pair as find_pair
 from data.market import load_market
 from data.results import next_directory, write_results
 from data.settings import config_hash, settings_as_mapping
@@ -45,9 +45,10 @@ def lake_of(settings: Settings) -> Path:
 
 
 def load(settings: Settings) -> MarketHistory:
-    """The market of a run from its lake; ``DataError`` names what is missing."""
-    keys = [leg for pair in settings.pairs for leg in (pair.spot, pair.perp)]
-    spots = [instrument(pair.spot, settings.instruments) for pair in settings.pairs] if settings.borrow.enabled else []
+    """The market of a run from its lake; ``SettingsError`` names an unknown instrument, ``DataError`` what is missing."""
+    pairs = [find_pair(item.spot, item.perp, settings.instruments) for item in settings.pairs]
+    keys = [leg.key for pair in pairs for leg in (pair.spot, pair.perp)]
+    spots = [pair.spot for pair in pairs] if settings.borrow.enabled else []
     return load_market(
         Lake(lake_of(settings)),
         keys,

@@ -77,15 +77,13 @@ class AccountQuestion:
 
     def _position(self, item: Held, table: TierTable) -> Position:
         mark, leverage = self.mark_of(item.symbol), self.leverage_of(item.symbol)
-        notional_at = notional_inverse if self.kind is Kind.INVERSE else notional_linear
-        where = f"--position {item.symbol}"
-        for price in (item.entry_price, mark):
-            notional = notional_at(item.quantity, price)
-            with blaming(where):
-                tier_of(table, notional)
-            if leverage is not None:
-                with blaming(f"--leverage {exact(leverage)}"):
-                    check_leverage(table, notional, leverage)
+        measure = notional_inverse if self.kind is Kind.INVERSE else notional_linear
+        notional = measure(item.quantity, mark)
+        with blaming(f"--position {item.symbol}"):
+            tier_of(table, notional)
+        if leverage is not None:
+            with blaming(f"--leverage {exact(leverage)}"):
+                check_leverage(table, notional, leverage)
         found = position(table, item.side * item.quantity, item.entry_price, mark, leverage)
         check_given_tier(found)
         return found

@@ -121,7 +121,12 @@ def by_symbol(flag: str, texts: Iterable[str], read: Callable[[str, str], float]
 
 def by_symbol_or_all(flag: str, texts: Iterable[str], read: Callable[[str, str], float]) -> dict[str, float]:
     """As ``by_symbol``; a value without symbol holds for all symbols that are not named, under the name ``ALL``."""
-    return by_symbol(flag, [text if "=" in text else f"{ALL}={text}" for text in texts], read)
+    listed = list(texts)
+    bare = [text for text in listed if "=" not in text]
+    if len(bare) > 1:
+        raise UsageError(f"{flag} is given twice for all symbols: {', '.join(bare)}", remedy="write SYMBOL=VALUE")
+    found = by_symbol(flag, (text for text in listed if "=" in text), read)
+    return found | {ALL: read(flag, text) for text in bare}
 
 
 def parse_tiers(texts: Iterable[str]) -> dict[str, tuple[float, float]]:
@@ -141,10 +146,10 @@ def _pairs(flag: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
     seen = set()
     for text in texts:
         symbol, equals, value = text.partition("=")
-        if not equals or (not symbol and ALL != symbol):
+        if not equals or not symbol:
             raise UsageError(f"{flag} {text!r} is not of the form SYMBOL=VALUE", remedy="for example BTCUSDT=30000")
         if symbol in seen:
-            raise UsageError(f"{flag} is given twice for {symbol or 'all symbols'}", remedy="give it once")
+            raise UsageError(f"{flag} is given twice for {symbol}", remedy="give it once")
         seen.add(symbol)
         yield symbol, value
 

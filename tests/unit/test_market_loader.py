@@ -107,8 +107,9 @@ def test_settlements_before_the_first_and_after_the_last_row_are_expected_while_
     lake.write(key(PERP, "funding"), settlements([16, 24], [1e-4, 2e-4]), REAL)
     settled = load(lake).instrument(PERP).settlements
     assert settled is not None
-    assert settled.time_ms.tolist() == [T0 + hour * HOUR for hour in (8, 16, 24, 32, 40, 48)]
-    assert np.isnan(settled.funding_rate).tolist() == [True, False, False, True, True, True]
+    # the bars end at hour 48: a row of that very instant may not have been recorded yet, so none is expected
+    assert settled.time_ms.tolist() == [T0 + hour * HOUR for hour in (8, 16, 24, 32, 40)]
+    assert np.isnan(settled.funding_rate).tolist() == [True, False, False, True, True]
     late_start = bars(20, 8, 200.0)
     lake.write(key(PERP, "bars", "1h"), late_start, REAL)
     settled = load(lake, "2020-01-01", "2020-01-03").instrument(PERP).settlements
