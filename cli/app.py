@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
@@ -12,7 +13,7 @@ from typer.core import TyperGroup
 
 from cli import console
 
-COMMAND_MODULES = ("cli.sample", "cli.ingest", "cli.data", "cli.backtest")
+COMMAND_MODULES = ("cli.sample", "cli.ingest", "cli.data", "cli.backtest", "cli.calc")
 
 HELP = """Backtest spot/perp basis trades with exact two-leg accounting.
 
@@ -86,13 +87,21 @@ def _root(
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
     console.set_json("--json" in arguments)
+    with console.remembering_interrupts():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         app = make_app()
         for name in COMMAND_MODULES:  # imported here, so that Ctrl-C is handled while numba and pandas load
             import_module(name).register(app)
+            console.stop_when_interrupted()
         app(args=list(arguments), prog_name="carry")
     except SystemExit as finished:
         code = 0 if finished.code is None else int(finished.code)
+        if code == console.EXIT_INTERRUPTED and console.was_interrupted():  # typer ends without a word
+            code = console.report(KeyboardInterrupt())
     except (Exception, KeyboardInterrupt) as error:
         code = console.report(error)
     else:
@@ -106,4 +115,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # all is done; Ctrl-C while Python shuts down would change the exit code
+    sys.exit(code)

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import math
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -19,12 +20,21 @@ from decimal import Decimal
 from enum import Enum
 from functools import partial
 from pathlib import PurePath
+from types import FrameType
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from crypto.errors import CarryError
@@ -40,6 +50,7 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 _is_json: ContextVar[bool] = ContextVar("is_json", default=False)
+_interrupted = threading.Event()
 
 
 def set_json(value: bool) -> None:
@@ -107,12 +118,55 @@ def fail(error: str, remedy: str, exit_code: int) -> int:
     return exit_code
 
 
+@contextmanager
+def remembering_interrupts() -> Iterator[None]:
+    """Remember Ctrl-C, which libraries may swallow in a callback or turn into an error of a half-done import.
+
+    Changes nothing outside the main thread, or where Ctrl-C is ignored or handled by somebody else.
+    """
+    _interrupted.clear()
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    show_unraisable = sys.unraisablehook
+
+    def hide_interrupts(unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            show_unraisable(unraisable)
+
+    signal.signal(signal.SIGINT, _remember_interrupt)
+    sys.unraisablehook = hide_interrupts
+    try:
+        yield
+    finally:
+        sys.unraisablehook = show_unraisable
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _remember_interrupt(_: int, __: FrameType | None) -> None:
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def was_interrupted() -> bool:
+    """Whether Ctrl-C was pressed and not reported yet."""
+    return _interrupted.is_set()
+
+
+def stop_when_interrupted() -> None:
+    """Raise ``KeyboardInterrupt`` when a library swallowed the one that Ctrl-C raised."""
+    if was_interrupted():
+        raise KeyboardInterrupt
+
+
 def report(error: BaseException) -> int:
     """Turn what ended a command into one message and an exit code."""
+    if isinstance(error, KeyboardInterrupt) or was_interrupted():
+        _interrupted.clear()
+        return fail("interrupted", "nothing half-written was left; run the same command again", EXIT_INTERRUPTED)
     if isinstance(error, CarryError):
         return fail(error.message, error.remedy, error.exit_code)
-    if isinstance(error, KeyboardInterrupt):
-        return fail("interrupted", "nothing half-written was left; run the same command again", EXIT_INTERRUPTED)
     if isinstance(error, BrokenPipeError):
         close_stdout()
         return EXIT_BROKEN_PIPE
@@ -130,11 +184,17 @@ def close_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _advance(bar: Progress, task: TaskID, steps: float = 1) -> None:
+    stop_when_interrupted()
+    bar.advance(task, steps)
+
+
 @contextmanager
 def progress(description: str, total: float | None = None) -> Iterator[Callable[..., None]]:
     """A bar with the time left, on stderr, when the work takes longer than two seconds and stderr is a terminal.
 
     Yields ``advance(steps=1)``. ``total``: the number of steps, None when it isn't known. Never shown with ``--json``.
+    A Ctrl-C that a library swallowed takes effect at the next step, or at the end of the work.
     """
     bar = Progress(
         TextColumn("{task.description}", markup=False),
@@ -153,7 +213,8 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
     if err.is_terminal and not is_json():
         timer.start()
     try:
-        yield partial(bar.advance, task)
+        yield partial(_advance, bar, task)
+        stop_when_interrupted()
     finally:
         timer.cancel()
         if timer.ident is not None:

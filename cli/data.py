@@ -33,7 +33,10 @@ _SEGMENTS_SHOWN = 4
 
 def register(app: typer.Typer) -> None:
     """Add ``carry data`` to the command line."""
-    group = typer.Typer(no_args_is_help=True, help="What the lake holds, and what is wrong or odd in it.")
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="What the lake holds, and what is wrong or odd in it.\n\nExample: carry data check --symbol BTCUSDT",
+    )
     group.command("list")(data_list)
     group.command("check")(data_check)
     app.add_typer(group, name="data")

@@ -41,13 +41,17 @@ DEFAULT_LAKE = Path("data/lake")
 
 def register(app: typer.Typer) -> None:
     """Add ``carry ingest`` to the command line."""
-    group = typer.Typer(no_args_is_help=True, help="Bring market data that you have into the lake.")
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Bring market data that you have into the lake.\n\n"
+        "Example: carry ingest freqtrade user_data/data/binance --venue binance",
+    )
     group.command("freqtrade")(ingest_freqtrade)
     group.command("csv")(ingest_csv)
     app.add_typer(group, name="ingest")
 
 
-def ingest_freqtrade(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
+def ingest_freqtrade(
     venue: Venue,
     folder: Annotated[Path | None, typer.Argument(help="freqtrade's data folder of one venue.")] = None,
     file: Annotated[
@@ -91,7 +95,7 @@ def ingest_freqtrade(  # noqa: PLR0913, PLR0917 - typer makes an option of each 
     _report(outcomes, skipped, options, lake, json)
 
 
-def ingest_csv(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
+def ingest_csv(
     path: Annotated[Path, typer.Argument(help="CSV file, may be gzipped (.gz).")],
     venue: Venue,
     kind: KindOption,

@@ -65,8 +65,10 @@ def make_grid(infos: Sequence[SeriesInfo], timeframe: str, start: str, end: str)
         raise common
     for info in infos:
         if info.last_ms < start_ms or info.first_ms >= end_ms:
-            asked = f"{iso(start_ms)} and {iso(end_ms)}"
-            raise DataError(f"no {info.key} between {asked}; {held_span(infos)}", remedy=_REMEDY)
+            asked = f"between {iso(start_ms)} and {iso(end_ms)}"
+            if end_ms <= start_ms:  # only one of them was given
+                asked = f"from {iso(start_ms)} on" if start else f"before {iso(end_ms)}"
+            raise DataError(f"no {info.key} {asked}; {held_span(infos)}", remedy=_REMEDY)
     if end_ms <= start_ms:
         raise common
     return Grid(start_ms, end_ms, timeframe)

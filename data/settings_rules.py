@@ -26,7 +26,11 @@ class Rule:
 
 def between(low: float, high: float) -> Rule:
     """Both ends allowed."""
-    return Rule(f"from {low:g} to {high:g}", lambda value: low <= value <= high)
+    return Rule(f"from {_shown(low)} to {_shown(high)}", lambda value: low <= value <= high)
+
+
+def _shown(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def above(low: float, high: float) -> Rule:

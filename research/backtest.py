@@ -10,11 +10,22 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
+
 from crypto.compiled import is_compiled
+from crypto.errors import DataError
 from crypto.market import MarketHistory
 from crypto.result import BacktestResult
 from crypto.settings import Settings
-from crypto.simulator.loop import Progress, Strategy, raise_for_gap, run_compiled, run_python, run_span
+from crypto.simulator.loop import (
+    Progress,
+    Strategy,
+    compile_loop,
+    raise_for_gap,
+    run_compiled,
+    run_python,
+    run_span,
+)
 from crypto.simulator.outcome import outcome
 from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
@@ -27,6 +38,7 @@ from data.store.lake import Lake
 from research.report.page import render
 
 BUNDLED_SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "lake"
+DAY_MS = 86_400_000
 VERSIONED = ("carry", "numpy", "numba", "pyarrow", "pandas")
 
 
@@ -45,11 +57,14 @@ def lake_of(settings: Settings) -> Path:
 
 
 def load(settings: Settings) -> MarketHistory:
-    """The market of a run from its lake; ``SettingsError`` names an unknown instrument, ``DataError`` what is missing."""
+    """The market of a run from its lake.
+
+    ``SettingsError`` names an unknown instrument, ``DataError`` what the lake does not hold.
+    """
     pairs = [find_pair(item.spot, item.perp, settings.instruments) for item in settings.pairs]
     keys = [leg.key for pair in pairs for leg in (pair.spot, pair.perp)]
     spots = [pair.spot for pair in pairs] if settings.borrow.enabled else []
-    return load_market(
+    market = load_market(
         Lake(lake_of(settings)),
         keys,
         settings.run.timeframe,
@@ -58,6 +73,28 @@ def load(settings: Settings) -> MarketHistory:
         tolerance_ms=settings.data.settlement_tolerance_ms,
         borrow_assets=[(spot.venue, spot.base) for spot in spots],
     )
+    _refuse_an_empty_stretch(market)
+    return market
+
+
+def _refuse_an_empty_stretch(market: MarketHistory) -> None:
+    """``DataError`` for over a day without any bar at either end: it would dilute every yearly figure of the run."""
+    held = np.zeros(len(market.open_ms), dtype=bool)
+    for history in market.instruments:
+        held |= ~np.isnan(history.bars.close)
+    seen = np.flatnonzero(held)
+    first, last = (int(market.open_ms[seen[index]]) for index in (0, -1))
+    begin, end = int(market.open_ms[0]), int(market.open_ms[-1])
+    words = f"; bars are held from {iso(first)} to {iso(last + market.bar_ms)}"
+    for key, gap, bound, limit in (
+        ("run.start", first - begin, begin, first),
+        ("run.end", end - last, end + market.bar_ms, last + market.bar_ms),
+    ):
+        if gap > DAY_MS:
+            raise DataError(
+                f"{key} {iso(bound)} is more than a day away from all data{words}",
+                remedy=f"set it to {iso(limit)}, leave it out, or ingest more",
+            )
 
 
 def run_backtest(
@@ -107,11 +144,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def must_compile() -> bool:
-    """Whether the first run will have to compile the loop, which takes about half a minute."""
-    return not is_compiled(run_span)
-
-
 def backtest(
     settings: Settings,
     *,
@@ -125,8 +157,10 @@ def backtest(
     """
     with stage("Loading the market", None):
         market = load(settings)
-    if compiled and must_compile():
+    if compiled and not is_compiled(run_span):
         announce("Compiling the simulator; this happens once for each version and takes about half a minute.")
+        with stage("Compiling", None):
+            compile_loop(build(settings, market).world)
     bars = int(market.open_ms.size)
     with stage("Running", bars) as advance:
         done = 0

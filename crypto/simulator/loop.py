@@ -88,6 +88,11 @@ def step_for_python(world: World, instant: int, final: int) -> int:
     return status
 
 
+def compile_loop(world: World) -> None:
+    """Have the loop of the default strategy compiled, or its machine code loaded, without doing a step."""
+    run_span(world, 1, 0, 0)
+
+
 def run_compiled(world: World, progress: Progress | None = None) -> World:
     """Run the default strategy to the end of the market; the returned world holds the records."""
     bars = world.bars.shape[1]

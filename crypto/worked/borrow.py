@@ -135,9 +135,9 @@ def _steps(question: BorrowQuestion, rule: BorrowRule, hours: int, paid: int, to
     )
     n = f"({hours:,} - {hours - paid:,})" if hours > paid else f"{paid:,}"
     if rule.compounds:
-        formula, numbers = "A x ((1 + i)^n - 1)", f"{exact(question.amount)} x ((1 + {rate:.10g})^{n} - 1)"
+        formula, numbers = "A x ((1 + i)^n - 1)", f"{exact(question.amount)} x ((1 + {exact(rate)})^{n} - 1)"
     else:
-        formula, numbers = "A x i x n", f"{exact(question.amount)} x {rate:.10g} x {n}"
+        formula, numbers = "A x i x n", f"{exact(question.amount)} x {exact(rate)} x {n}"
     steps.append(Step("Interest", formula, numbers, total, asset))
     return tuple(steps)
 

@@ -115,7 +115,7 @@ def check_given_tier(held: Position) -> None:
 
 
 def margin_asset(venue: str, kind: Kind, symbol: str) -> str:
-    """Asset of margin and profit: from the shipped filters, else from the end of the symbol, else ``quote``/``coin``."""
+    """Asset of margin and profit: by the shipped filters, else by the symbol's end, else ``quote`` or ``coin``."""
     shipped = VENUES[venue].instruments.get((kind, symbol)) if venue in VENUES else None
     if shipped is not None:
         return shipped.settle

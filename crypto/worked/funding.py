@@ -113,8 +113,10 @@ def _lines(question: FundingQuestion, found: _Found) -> tuple[tuple[str, str], .
     ]
     if found.settlements is not None:
         lines.append(
-            (f"over {exact(question.hours or 0)} h", f"{rounded(found.paid * found.settlements)} {unit}"
-             f" in {found.settlements:,} settlements")
+            (
+                f"over {exact(question.hours or 0)} h",
+                f"{rounded(found.paid * found.settlements)} {unit} in {found.settlements:,} settlements",
+            )
         )
     if question.cost is not None:
         lines.append(("break-even", _break_even_text(question, found)))

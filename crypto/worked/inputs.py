@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
 from fractions import Fraction
 
@@ -45,7 +46,9 @@ def number(flag: str, value: float | str) -> float:
     if not math.isfinite(found):
         raise UsageError(f"{flag} = {value} is not a number", remedy="write it plainly, such as 1535443.01")
     if found != 0 and not SMALLEST <= abs(found) <= LARGEST:
-        raise UsageError(f"{flag} = {value} is out of range", remedy=f"give 0, or a size of {SMALLEST:g} to {LARGEST:g}")
+        raise UsageError(
+            f"{flag} = {value} is out of range", remedy=f"give 0, or a size of {SMALLEST:g} to {LARGEST:g}"
+        )
     return found
 
 
@@ -73,9 +76,27 @@ def fraction(flag: str, value: float | str) -> float:
     return found
 
 
+def whole(flag: str, value: str) -> int:
+    """As ``not_negative``, a whole number."""
+    found = not_negative(flag, value)
+    if found != math.floor(found):
+        raise UsageError(f"{flag} = {value} is not a whole number", remedy="give 0, 1, 2, ...")
+    return int(found)
+
+
+def optional(read: Callable[[str, str], float], flag: str, value: str | None) -> float | None:
+    """``value`` through ``read``, None when the flag was not given."""
+    return None if value is None else read(flag, value)
+
+
 def rational(value: float) -> Fraction:
     """The decimal number that was written, exactly: 0.1 is one tenth."""
     return Fraction(repr(value))
+
+
+def scaled(value: float, multiplier: Decimal) -> float:
+    """``value`` times ``multiplier``, rounded once."""
+    return float(rational(value) * Fraction(multiplier))
 
 
 def side_of(flag: str, text: str) -> int:
@@ -126,7 +147,9 @@ def by_symbol_or_all(flag: str, texts: Iterable[str], read: Callable[[str, str],
     if len(bare) > 1:
         raise UsageError(f"{flag} is given twice for all symbols: {', '.join(bare)}", remedy="write SYMBOL=VALUE")
     found = by_symbol(flag, (text for text in listed if "=" in text), read)
-    return found | {ALL: read(flag, text) for text in bare}
+    if bare:
+        found[ALL] = read(flag, bare[0])
+    return found
 
 
 def parse_tiers(texts: Iterable[str]) -> dict[str, tuple[float, float]]:

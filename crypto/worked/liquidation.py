@@ -24,6 +24,7 @@ from crypto.margin import Position, initial_margin, is_liquidatable, notional_in
 from crypto.tiers import check_leverage, tier_index
 from crypto.venues.liquidation_rules import ClosingFee, LiquidationRule, liquidation_rule
 from crypto.worked.answer import (
+    CHECK_TOLERANCE,
     Answer,
     Check,
     Step,
@@ -64,6 +65,9 @@ class LiquidationQuestion:
     taker: float | None = None
 
 
+_NO_STEPS: tuple[Step, ...] = ()
+
+
 class _Solved(NamedTuple):
     account: CrossAccount
     symbol: str
@@ -81,7 +85,7 @@ def answer_liquidation(question: LiquidationQuestion) -> Answer:
     _check_flags(question)
     rule = liquidation_rule(question.account.venue)
     if question.mode is Mode.CROSS:
-        account, margin_steps = _cross(question, rule), ()
+        account, margin_steps = _cross(question, rule), _NO_STEPS
     else:
         account, margin_steps = _isolated(question, rule)
     solved = [_solve(account, key, question.mode) for key in account.groups()]
@@ -155,20 +159,17 @@ def _isolated(question: LiquidationQuestion, rule: LiquidationRule) -> tuple[Cro
         with blaming(f"--leverage {exact(held.leverage)}"):
             check_leverage(held.tiers, notional, held.leverage)
         initial = initial_margin(notional, held.leverage)
-        sign = "/" if asked.kind is Kind.INVERSE else "x"
+        sign, letter = ("/", "V") if asked.kind is Kind.INVERSE else ("x", "q")
         numbers = f"{exact(abs(held.quantity))} {sign} {exact(held.entry_price)} / {exact(held.leverage)}"
-        steps.append(Step("Initial margin", f"|q| {sign} e / leverage", numbers, initial, unit))
+        steps.append(Step("Initial margin", f"|{letter}| {sign} e / leverage", numbers, initial, unit))
     if rule.isolated_fee is not ClosingFee.HELD_BACK:
         fee = closing_fee(rule.isolated_fee, asked.venue, asked.kind, question.taker)
         margin = initial + extra
         if extra:
-            steps.append(
-                Step("Margin", "initial + extra", f"{rounded(initial)} + {rounded(extra)}", margin, unit)
-            )
+            steps.append(Step("Margin", "initial + extra", f"{rounded(initial)} + {rounded(extra)}", margin, unit))
         return CrossAccount(margin, (held,), fee), tuple(steps)
-    margin = initial
+    margin, taker = initial, taker_rate(asked.venue, asked.kind, question.taker) or 0.0
     if extra:
-        taker = taker_rate(asked.venue, asked.kind, question.taker) or 0.0
         side = (1 if held.quantity > 0 else -1) * (-1 if asked.kind is Kind.INVERSE else 1)
         margin = margin_without_closing_fee(initial, extra, taker, side)
         sign = "-" if side > 0 else "+"
@@ -207,91 +208,104 @@ def _at(solved: _Solved, price: float) -> CrossAccount:
 # --- the working --------------------------------------------------------------------------------------------------
 
 
-class _Terms(NamedTuple):
-    """Value of each term of the formula, its letters, and its numbers."""
+class _Term(NamedTuple):
+    """A term of the formula: its value, letters, numbers, and the sign with which the letters stand in the formula."""
 
     value: float
     letters: str
     text: str
+    sign: int = 1
 
 
 def _step(solved: _Solved, price: float) -> Step:
     """The venue's closed formula, with the tier that holds at ``price``; ``ArithmeticError`` if it gives another."""
     account, key = solved.account, solved.key
-    is_inverse = account.groups()[key][0].kind is Kind.INVERSE
-    cash, slope = _cash_terms(solved, is_inverse), []
-    for leg in account.groups()[key]:
-        cash_terms, slope_terms = _leg_terms(leg, price, account.closing_fee, is_inverse)
+    legs = account.groups()[key]
+    is_inverse = legs[0].kind is Kind.INVERSE
+    cash, slope = _account_terms(solved), []
+    for leg in legs:
+        suffix = "" if len(legs) == 1 else "_long" if leg.quantity > 0 else "_short"
+        at_price = replace(leg, mark_price=price)
+        cash_terms, slope_terms = _leg_terms(at_price, account.closing_fee, suffix)
         cash += cash_terms
         slope += slope_terms
     moving = account.moving_collateral.get(key, 0.0)
     if moving:
-        slope.append(_Terms(-moving, "collateral", exact(abs(moving))))
+        slope.append(_Term(-moving, "collateral", exact(abs(moving)), -1))
     over, under = (slope, cash) if is_inverse else (cash, slope)
-    value = math.fsum(term.value for term in over) / math.fsum(term.value for term in under)
-    if abs(value - price) > 1e-9 * max(price, _scale(solved, price) / max(abs(math.fsum(t.value for t in slope)), 1e-300)):
-        raise ArithmeticError(f"{key}: the formula gives {value!r}, the solver {price!r}")
+    _require_same(solved, price, math.fsum(term.value for term in cash), math.fsum(term.value for term in slope))
     end = "falls to" if price == solved.found.lower else "rises to"
     return Step(
         f"{solved.symbol} {end} its liquidation price",
-        f"({_join_letters(over)}) / ({_join_letters(under)})",
-        f"({signed_sum((t.value, t.text) for t in over)}) / ({signed_sum((t.value, t.text) for t in under)})",
+        f"({_letters(over)}) / ({_letters(under)})",
+        f"({_numbers(over)}) / ({_numbers(under)})",
         price,
         "quote",
     )
 
 
-def _cash_terms(solved: _Solved, is_inverse: bool) -> list[_Terms]:
+def _require_same(solved: _Solved, price: float, cash: float, slope: float) -> None:
+    """The formula as it is shown must give the solver's price: cash = slope x price, or slope / price when inverse."""
+    is_inverse = solved.account.groups()[solved.key][0].kind is Kind.INVERSE
+    right = slope / price if is_inverse else slope * price
+    if abs(cash - right) > CHECK_TOLERANCE * _scale(solved, price):
+        raise ArithmeticError(f"{solved.key}: the formula does not give {price!r}: {cash!r} is not {right!r}")
+
+
+def _account_terms(solved: _Solved) -> list[_Term]:
     account, key = solved.account, solved.key
     others = [item for item in account.positions if item.tiers.key != key]
-    name = "wallet" if solved.mode is Mode.CROSS else "margin"
-    terms = [_Terms(account.wallet, name, rounded(account.wallet))]
-    if others or any(other != key for other in account.moving_collateral):
+    if solved.mode is Mode.ISOLATED:
+        return [_Term(account.wallet, "margin", rounded(account.wallet))]
+    terms = [_Term(account.wallet, "wallet", exact(account.wallet))]
+    if others:
         groups = account.groups()
         moving = [q * groups[other][0].mark_price for other, q in account.moving_collateral.items() if other != key]
         profit = math.fsum(item.unrealised for item in others) + math.fsum(moving)
         needed = math.fsum(item.maintenance + account.closing_fee * item.notional for item in others)
         terms += [
-            _Terms(profit, "profit of others", rounded(abs(profit))),
-            _Terms(-needed, "maintenance of others", rounded(needed)),
+            _Term(profit, "profit of others", rounded(abs(profit))),
+            _Term(-needed, "maintenance of others", rounded(needed), -1),
         ]
     return terms
 
 
-def _leg_terms(leg: Position, price: float, fee: float, is_inverse: bool) -> tuple[list[_Terms], list[_Terms]]:
-    at_price = replace(leg, mark_price=price)
-    index = tier_index(at_price.notional, leg.tiers.floor)
+def _leg_terms(leg: Position, fee: float, suffix: str) -> tuple[list[_Term], list[_Term]]:
+    """Terms of cash and of slope that a leg at its liquidation price brings."""
+    is_inverse = leg.kind is Kind.INVERSE
+    index = tier_index(leg.notional, leg.tiers.floor)
     rate, deduction = float(leg.tiers.rate[index]), float(leg.tiers.deduction[index])
     size = abs(leg.quantity)
+    letter, entry, m = ("V" if is_inverse else "q") + suffix, f"e{suffix}", f"m{suffix}"
     q, e = exact(size), exact(leg.entry_price)
-    letter = "V" if is_inverse else "q"
-    entry = (
-        _Terms(leg.quantity / leg.entry_price, "V / e", f"{q} / {e}")
-        if is_inverse
-        else _Terms(-leg.quantity * leg.entry_price, "q x e", f"{q} x {e}")
-    )
-    cash = [_Terms(deduction, "d", rounded(deduction)), entry]
+    if is_inverse:
+        at_entry = _Term(leg.quantity / leg.entry_price, f"{letter} / {entry}", f"{q} / {e}")
+        direction = _Term(leg.quantity, letter, q)
+    else:
+        at_entry = _Term(-leg.quantity * leg.entry_price, f"{letter} x {entry}", f"{q} x {e}", -1)
+        direction = _Term(-leg.quantity, letter, q, -1)
     rate_text = f"({percent(rate)} + {percent(fee)})" if fee else percent(rate)
-    rate_letters = f"|{letter}| x (m + fee)" if fee else f"|{letter}| x m"
-    direction = leg.quantity if is_inverse else -leg.quantity
-    slope = [_Terms(size * (rate + fee), rate_letters, f"{q} x {rate_text}"), _Terms(direction, letter, q)]
-    return cash, slope
+    rate_letters = f"|{letter}| x ({m} + fee)" if fee else f"|{letter}| x {m}"
+    needed = _Term(size * (rate + fee), rate_letters, f"{q} x {rate_text}")
+    return [_Term(deduction, f"d{suffix}", rounded(deduction)), at_entry], [needed, direction]
 
 
-def _join_letters(terms: Sequence[_Terms]) -> str:
-    """The formula in letters, in which a letter may stand for a negative number: signs are the formula's own."""
-    minus = {"maintenance of others", "q x e", "q", "collateral"}
-    return signed_sum((-1.0 if term.letters in minus else 1.0, term.letters) for term in terms)
+def _letters(terms: Sequence[_Term]) -> str:
+    return signed_sum((term.sign, term.letters) for term in terms)
+
+
+def _numbers(terms: Sequence[_Term]) -> str:
+    return signed_sum((term.value, term.text) for term in terms)
 
 
 def _scale(solved: _Solved, price: float) -> float:
-    """Largest amount that enters equity or maintenance when the contract stands at ``price``."""
-    account = _at(solved, price)
-    amounts = [account.wallet, account.maintenance()]
-    for item in account.positions:
-        amounts += [item.notional, abs(item.unrealised)]
-        size = abs(item.quantity)
-        amounts.append(size / item.entry_price if item.kind is Kind.INVERSE else size * item.entry_price)
+    """Largest amount in equity or maintenance, at the given marks (as the solver adds them) and at ``price``."""
+    amounts = [solved.account.wallet]
+    for account in (solved.account, _at(solved, price)):
+        for item in account.positions:
+            size = abs(item.quantity)
+            at_entry = size / item.entry_price if item.kind is Kind.INVERSE else size * item.entry_price
+            amounts += [item.notional, item.maintenance, abs(item.unrealised), at_entry]
     return max(amounts)
 
 
@@ -395,21 +409,18 @@ def _notes(
 ) -> tuple[str, ...]:
     unit = quantity_unit(question.account.kind, question.account.held[0].symbol)
     letter = "V (value)" if question.account.kind is Kind.INVERSE else "q (quantity)"
-    notes = [
-        f"{letter} is in {unit}, long positive; e entry, m maintenance rate and d deduction of the tier that holds at"
-        " the liquidation price."
-    ]
+    meaning = "e entry, m maintenance rate and d deduction of the tier that holds at the liquidation price."
+    notes = [f"{letter} is in {unit}, long positive; {meaning}"]
     if len(solved) > 1:
         notes.append("Each price is for that contract alone: all other marks stay where they are.")
     if is_dead:
         notes.append("The account is at or below its maintenance margin at the given marks.")
-    for item in solved:
-        for price in item.found:
-            if price is None:
-                continue
-            for leg in _at(item, price).groups()[item.key]:
-                if leg.notional > leg.tiers.cap[-1]:
-                    notes.append(f"{item.symbol}: its price lies beyond the last known tier, which is taken to go on.")
+    notes += [
+        f"{item.symbol}: its price lies beyond the last known tier, which is taken to go on."
+        for item in solved
+        for price in item.found
+        if price is not None and any(leg.notional > leg.tiers.cap[-1] for leg in _at(item, price).groups()[item.key])
+    ]
     if rule.venue == "bybit":
         isolated = "Bybit isolated: the fee of closing is held back from the margin and asked for again; it cancels."
         cross = "Bybit cross: the price follows from the account's maintenance rate; Bybit shows an estimate of it."

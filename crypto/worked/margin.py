@@ -11,7 +11,7 @@ from crypto.instruments import Kind
 from crypto.margin import AccountRisk, Position, account_risk
 from crypto.sizing import OrderCost, order_cost_inverse, order_cost_linear
 from crypto.tiers import tier_index
-from crypto.venues.liquidation_rules import LiquidationRule, liquidation_rule
+from crypto.venues.liquidation_rules import ClosingFee, LiquidationRule, liquidation_rule
 from crypto.worked.answer import Answer, Check, Step, exact, percent, rounded, rounded_percent, tier_used
 from crypto.worked.contracts import AccountQuestion, closing_fee, taker_rate
 from crypto.worked.inputs import ALL
@@ -38,7 +38,7 @@ def answer_margin(question: MarginQuestion) -> Answer:
     held = asked.positions()
     taker = taker_rate(asked.venue, asked.kind, question.taker)
     # Where the venue has no closing fee, a given taker rate still counts for the cost of the order.
-    fee = closing_fee(rule.cross_fee, asked.venue, asked.kind, taker) if rule.cross_fee.value != "none" else 0.0
+    fee = closing_fee(rule.cross_fee, asked.venue, asked.kind, taker) if rule.cross_fee is not ClosingFee.NONE else 0.0
     risk = account_risk(
         question.wallet, held, reserved=question.reserved, closing_fee=fee, at_equality=rule.at_equality
     )
@@ -53,7 +53,7 @@ def answer_margin(question: MarginQuestion) -> Answer:
             *_account_steps(question, held, risk, fee),
         ),
         checks=tuple(_slices(item) for item in held if item.tiers.floor.size > 1),
-        tiers=tuple(tier_used(item.tiers, item.notional, f"{_name(item)} at mark") for item in held),
+        tiers=tuple(tier_used(item.tiers, item.notional, f"{_name(item).split()[1]} at mark") for item in held),
         notes=_notes(question, held, rule, fee, taker),
     )
 
@@ -200,12 +200,16 @@ def _values(
     }
 
 
+def _maintenance_text(item: Position) -> str:
+    return f"maintenance {rounded(item.maintenance)} {item.tiers.currency}"
+
+
 def _lines(question: MarginQuestion, held: Sequence[Position], risk: AccountRisk) -> tuple[tuple[str, str], ...]:
     unit = held[0].tiers.currency
     lines = [
         (
             _name(item),
-            f"initial {rounded(item.initial)} at {exact(item.leverage)}x, maintenance {rounded(item.maintenance)} {unit}",
+            f"initial {rounded(item.initial)} at {exact(item.leverage)}x, {_maintenance_text(item)}",
         )
         for item in held
     ]
@@ -234,7 +238,9 @@ def _notes(
         if named:
             notes.append(f"A tier given by hand names no leverage: 1x was taken for {', '.join(sorted(named))}.")
     if fee:
-        notes.append(f"{rule.venue} adds the fee of closing, {percent(fee)} of the notional, to the maintenance margin.")
+        notes.append(
+            f"{rule.venue} adds the fee of closing, {percent(fee)} of the notional, to the maintenance margin."
+        )
     if taker is None:
         notes.append(f"No cost of the order: fees of {rule.venue} don't ship; give --taker RATE.")
     return tuple(notes)

@@ -21,6 +21,9 @@ from crypto.sizing import (
 )
 from crypto.worked.answer import Answer, Check, Step, exact, percent, rounded, rounded_percent
 
+# Far beyond any order, and far below what floats count exactly.
+MOST_LOTS = 1e12
+
 
 @dataclass(frozen=True, slots=True)
 class SizeQuestion:
@@ -112,8 +115,13 @@ def _fee_in_base(question: SizeQuestion) -> float:
 
 def _lots_for(question: SizeQuestion, target: float) -> tuple[int, int]:
     step = joint_step(question.pair.spot, question.pair.perp).perp_lots
-    spot_per_lot = float(question.pair.spot.value_per_lot)
-    return hedged_lots(target, _perp_base_per_lot(question), step, spot_per_lot, _fee_in_base(question))
+    spot_per_lot, perp_per_lot = float(question.pair.spot.value_per_lot), _perp_base_per_lot(question)
+    if not target / min(spot_per_lot, perp_per_lot) <= MOST_LOTS:
+        raise UsageError(
+            f"--price and the size ask for {target:,.6g} {question.pair.spot.base}, too many lots to count",
+            remedy="check prices and size for their unit",
+        )
+    return hedged_lots(target, perp_per_lot, step, spot_per_lot, _fee_in_base(question))
 
 
 def _hedge(question: SizeQuestion, spot_lots: int, perp_lots: int) -> _Hedge:
@@ -129,9 +137,7 @@ def _hedge(question: SizeQuestion, spot_lots: int, perp_lots: int) -> _Hedge:
         perp_base = perp_value / question.perp_price
     else:
         perp_value = contracts * question.perp_price
-        perp_cost = order_cost_linear(
-            contracts, question.perp_price, question.leverage, question.perp_fee, -1
-        ).total
+        perp_cost = order_cost_linear(contracts, question.perp_price, question.leverage, question.perp_fee, -1).total
         perp_base = float(perp.value_per_lot * perp_lots)
     return _Hedge(
         spot_lots,
@@ -166,8 +172,10 @@ def _largest_within(question: SizeQuestion) -> _Hedge:
 
 def _cost_per_base(question: SizeQuestion) -> float:
     """Cost of one base unit of both legs, before rounding to lots."""
-    spot = question.spot_price / (1 - question.spot_fee) if question.fee_in_base else question.spot_price * (
-        1 + question.spot_fee
+    spot = (
+        question.spot_price / (1 - question.spot_fee)
+        if question.fee_in_base
+        else question.spot_price * (1 + question.spot_fee)
     )
     perp = question.pair.perp
     if perp.kind is Kind.INVERSE:
@@ -271,16 +279,16 @@ def _values(question: SizeQuestion, found: _Hedge, smallest: _Hedge, capital: fl
     }
 
 
-def _lines(
-    question: SizeQuestion, found: _Hedge, smallest: _Hedge, capital: float
-) -> tuple[tuple[str, str], ...]:
+def _lines(question: SizeQuestion, found: _Hedge, smallest: _Hedge, capital: float) -> tuple[tuple[str, str], ...]:
     spot, perp = question.pair.spot, question.pair.perp
     return (
         ("buy spot", f"{order_text(found.spot_lots, spot.lot)} {spot.symbol} ({found.spot_lots:,} lots)"),
         ("sell perp", f"{order_text(found.perp_lots, perp.lot)} {perp.symbol} ({found.perp_lots:,} lots)"),
         ("residual", f"{rounded(found.residual)} {spot.base} of spot beyond the perp"),
-        ("cost", f"{rounded(found.cost)} {spot.quote}: spot {rounded(found.spot_cost)}, perp"
-         f" {rounded(found.perp_cost)}"),
+        (
+            "cost",
+            f"{rounded(found.cost)} {spot.quote}: spot {rounded(found.spot_cost)}, perp {rounded(found.perp_cost)}",
+        ),
         ("smallest hedge", f"{rounded(smallest.perp_base)} {spot.base} for {rounded(smallest.cost)} {spot.quote}"),
         ("minimum capital", f"{rounded(capital)} {spot.quote}"),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import builtins
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from data.store.lakefile import TOOL, LakeFile, write_file
 from data.store.merge import Merged, merge_rows
 from data.store.rows import COLUMNS, OPTIONAL, Columns, Origin, check_rows, take
 from data.store.series import KINDS, MergeResult, Provenance, Series, SeriesInfo, SeriesKey, SourceFile
+
+_FOLDERS_ABOVE_A_SERIES = 3  # venue, kind, symbol
 
 __all__ = ["KINDS", "Lake", "MergeResult", "Origin", "Provenance", "Series", "SeriesInfo", "SeriesKey", "SourceFile"]
 
@@ -37,8 +39,8 @@ class Lake:
         return Path(self.root) / key.venue / key.kind / key.symbol / f"{key.file_name}.parquet"
 
     def has(self, key: SeriesKey) -> bool:
-        """Whether the lake holds the series."""
-        return self.path(key).is_file()
+        """Whether the lake holds the series; ``DataError`` when its folder may not be read."""
+        return _is_file(self.path(key))
 
     def write(
         self,
@@ -104,7 +106,7 @@ class Lake:
         one that the lake may not hold. With ``check`` false rows come as they are, also those beside the range.
         """
         path = self.path(key)
-        if not path.is_file():
+        if not _is_file(path):
             raise self._missing(key)
         file = LakeFile(key, path)
         columns = file.columns(start_ms, end_ms)
@@ -118,19 +120,19 @@ class Lake:
     def info(self, key: SeriesKey) -> SeriesInfo:
         """What the file says about itself, without reading its rows; errors as ``read``."""
         path = self.path(key)
-        if not path.is_file():
+        if not _is_file(path):
             raise self._missing(key)
         return LakeFile(key, path).info
 
     def list(self) -> builtins.list[SeriesKey]:
-        """Keys of all series held, sorted. ``DataError`` when the folder is not there."""
+        """Keys of all series held, sorted. ``DataError`` when the folder is not there or may not be read."""
         root = Path(self.root)
         if not root.is_dir():
             raise DataError(
                 f"there is no lake at {root}",
                 remedy="make one with carry ingest or carry sample, or name another (--lake, data.lake in settings)",
             )
-        return sorted(_key_of(path, root) for path in root.glob("*/*/*/*.parquet") if not path.name.startswith("."))
+        return sorted(_key_of(path, root) for path in _parquet_files(root, _FOLDERS_ABOVE_A_SERIES))
 
     def _missing(self, key: SeriesKey) -> DataError:
         held = self.list()
@@ -142,6 +144,30 @@ class Lake:
             f"the lake {self.root} holds no {key}; held: {', '.join(shown) or 'nothing'}",
             remedy="ingest it (carry ingest --help); carry data list shows all that is held",
         )
+
+
+def _parquet_files(folder: Path, depth: int) -> Iterator[Path]:
+    """Parquet files ``depth`` folders below. Unlike ``Path.glob`` it does not leave out what may not be read."""
+    try:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except PermissionError as error:
+        raise _unreadable(folder) from error
+    for entry in entries:
+        if depth and entry.is_dir():
+            yield from _parquet_files(entry, depth - 1)
+        elif not depth and entry.suffix == ".parquet":
+            yield entry
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError as error:
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> DataError:
+    return DataError(f"{path} may not be read", remedy="change its permissions")
 
 
 def _typed(key: SeriesKey, columns: Mapping[str, Floats | Integers]) -> Columns:

@@ -15,6 +15,7 @@ from research.report.periods import FundingCalendar, funding_calendar, monthly_s
 from research.report.words import day, is_number, lookup, money, number, percent, signed_money
 
 MAX_POINTS_PER_LINE = 3_000
+WHOLE_COUNTS_SHOWN = 5
 MAX_POINTS_PER_PAGE = 90_000
 MIN_POINTS_PER_LINE = 250
 
@@ -297,13 +298,17 @@ def trip_figure(result: BacktestResult) -> Figure:
     bps = closed["pnl"] / closed["notional"] * 1e4
     bps = bps[np.isfinite(bps)]
     data: list[dict[str, Any]] = []
+    most = 0
     if len(bps):
         counts, middles, width = histogram(bps)
+        most = int(counts.max())
         for name, slot, chosen in (("Loss", 1, middles < 0.0), ("Gain", 0, middles > 0.0)):
             x, y = rounded(middles[chosen]), [int(count) for count in counts[chosen]]
             data.append({"type": "bar", "name": name, "x": x, "y": y, "width": width * 0.92, "meta": {"slot": slot}})
     layout = stacked_layout(np.empty(0, dtype=np.int64), [("Round trips", 1.0, ",d")])
     layout["xaxis"] |= {"type": "linear", "title": {"text": "P&amp;L, bps of notional"}, "hoverformat": ".1f"}
+    if most <= WHOLE_COUNTS_SHOWN:  # else half counts are marked, and rounded to whole ones
+        layout["yaxis"]["dtick"] = 1
     layout["margin"] |= {"b": 48}
     median = f", median {number(float(np.median(bps)), 1)} bps" if len(bps) else ""
     label = f"Histogram of {len(bps)} closed round trips{median}."

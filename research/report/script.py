@@ -94,8 +94,22 @@ const drawAll = () => keys.forEach(draw);
   setTimeout(drawNext, 0, index + 1);
 })(0);
 scheme.addEventListener('change', () => drawn.forEach(draw));
-addEventListener('beforeprint', () => { printing = true; drawAll(); });
-addEventListener('afterprint', () => { printing = false; drawAll(); });
+// On paper nothing can be opened or turned over: settings are unfolded, all chosen round trips listed.
+const opened = new Set();
+let listTrips = () => {};
+addEventListener('beforeprint', () => {
+  printing = true;
+  document.querySelectorAll('details:not([open])').forEach(part => { opened.add(part); part.open = true; });
+  listTrips();
+  drawAll();
+});
+addEventListener('afterprint', () => {
+  printing = false;
+  opened.forEach(part => { part.open = false; });
+  opened.clear();
+  listTrips();
+  drawAll();
+});
 
 const chooser = document.getElementById('funding-pair');
 if (chooser) chooser.addEventListener('change', () => {
@@ -110,7 +124,6 @@ const table = document.getElementById('trip-table');
 if (table) tripTable(table, read('round-trips'));
 
 function tripTable(table, source) {
-  const size = 25;
   const body = table.tBodies[0];
   const control = name => document.getElementById('trip-' + name);
   const rows = source.rows;
@@ -135,9 +148,11 @@ function tripTable(table, source) {
     return (x < y ? -1 : 1) * order.sign;
   }
   function show() {
+    const size = printing ? Math.max(1, chosen.length) : 25;
     const pages = Math.max(1, Math.ceil(chosen.length / size));
-    page = Math.min(Math.max(page, 0), pages - 1);
-    const lines = chosen.slice(page * size, (page + 1) * size).map(row => {
+    if (!printing) page = Math.min(Math.max(page, 0), pages - 1);
+    const first = printing ? 0 : page * size;
+    const lines = chosen.slice(first, first + size).map(row => {
       const line = document.createElement('tr');
       source.columns.forEach((column, index) => {
         const cell = document.createElement('td');
@@ -154,7 +169,7 @@ function tripTable(table, source) {
     for (const row of chosen) sum += row[at.pnl] || 0;
     const found = chosen.length.toLocaleString('en-US') + ' of ' + rows.length.toLocaleString('en-US');
     control('count').textContent = found + ' round trips, P&L ' + text({digits: 2}, sum) +
-      ', page ' + (page + 1) + ' of ' + pages;
+      (printing ? '' : ', page ' + (page + 1) + ' of ' + pages);
     control('back').disabled = page === 0;
     control('next').disabled = page === pages - 1;
   }
@@ -181,6 +196,7 @@ function tripTable(table, source) {
   control('search').addEventListener('input', filter);
   control('back').addEventListener('click', () => { page -= 1; show(); });
   control('next').addEventListener('click', () => { page += 1; show(); });
+  listTrips = show;
   filter();
 }
 })();

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -186,6 +187,60 @@ def test_output_into_a_closed_pipe_is_quiet() -> None:
     message = process.stderr.read()
     process.stderr.close()
     assert (process.wait(timeout=60), message) == (141, b"")
+
+
+SWALLOWING = """
+import ctypes, os, signal, sys, types
+from cli import app, console
+
+def callback():
+    os.kill(os.getpid(), signal.SIGINT)  # Python handles it in here, where ctypes drops every exception
+
+def register(typer_app):
+    @typer_app.command("job")
+    def job():
+        with console.progress("Working", 2) as advance:
+            ctypes.CFUNCTYPE(None)(callback)()
+            advance(1)
+            print("went on")
+
+    @typer_app.command("other")
+    def other():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise AttributeError("partially initialized module") from None
+
+module = types.ModuleType("cli.job")
+module.register = register
+sys.modules["cli.job"] = module
+app.COMMAND_MODULES = ("cli.job",)
+sys.exit(app.run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("name", ["job", "other"])
+def test_an_interrupt_that_a_library_swallows_or_turns_into_an_error_still_ends_the_command(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWING, name], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    words = "error: interrupted\nwhat to do: nothing half-written was left; run the same command again\n"
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", words)
+
+
+def test_an_ignored_interrupt_stays_ignored_and_the_handler_is_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    assert before is signal.default_int_handler
+    with console.remembering_interrupts():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell script
+    try:
+        with console.remembering_interrupts():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_python_dash_m_cli_is_carry() -> None:

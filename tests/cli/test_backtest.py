@@ -67,6 +67,8 @@ BAD_INPUT = [
     (["--set", "pairs.0.spot=binance:spot:NOPEUSDT"], 3, "NOPEUSDT"),
     (["--set", "pairs.0.spot=kraken:spot:BTCUSDT"], 3, "kraken"),
     (["--start", "2031-01-01", "--end", "2031-02-01"], 4, "2024-01-01"),
+    (["--start", "2023-12-30"], 4, "run.start 2023-12-30T00:00:00Z is more than a day away from all data"),
+    (["--end", "2024-07-01"], 4, "bars are held from 2024-01-01T00:00:00Z to 2024-06-29T00:00:00Z"),
     (["--start", "2024-02-01", "--end", "2024-01-01"], 3, "run."),
     (["--lake", "no-such-lake"], 4, "no-such-lake"),
     (["--nonsense"], 2, "nonsense"),

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,35 @@ def test_a_file_where_a_folder_should_be_is_an_output_error(tmp_path: Path) -> N
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputError, match="Is a directory"):
         write_text(tmp_path / "folder", "x")
+
+
+def test_a_folder_of_the_lake_that_may_not_be_read_is_named_and_not_left_out(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permission is refused by a stand-in, as the tests may run as root."""
+    venue = lake.root / "binance"
+    venue.mkdir(parents=True)
+    entries, is_file = Path.iterdir, Path.is_file
+
+    def refuse(path: Path) -> None:
+        if path == venue or venue in path.parents:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        refuse(path)
+        return entries(path)
+
+    def guarded_is_file(path: Path) -> bool:
+        refuse(path)
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    monkeypatch.setattr(Path, "is_file", guarded_is_file)
+    with pytest.raises(DataError, match="binance may not be read"):
+        lake.list()
+    for call in (lake.has, lake.info, lake.read):
+        with pytest.raises(DataError, match=r"bars-1h\.parquet may not be read"):
+            call(BARS)
 
 
 def test_an_error_about_another_file_is_the_callers(tmp_path: Path) -> None:

@@ -168,6 +168,10 @@ def test_ranges_are_checked(lake: Lake) -> None:
         DataError, match=f"no {SPOT} bars 1h between 2018-01-01.* and 2018-02-01.*held: {SPOT} .*2019-12-31T14"
     ):
         load(lake, "2018-01-01", "2018-02-01")
+    with pytest.raises(DataError, match=f"no {SPOT} bars 1h from 2021-01-01T00:00:00Z on; held: "):
+        load(lake, "2021-01-01", "")
+    with pytest.raises(DataError, match=f"no {PERP} bars 1h before 2019-12-31T23:00:00Z; held: "):
+        load(lake, "", "2019-12-31T23:00")
     with pytest.raises(UsageError, match="end 2020-01-01 is not after start 2020-01-02"):
         load(lake, "2020-01-02", "2020-01-01")
     with pytest.raises(UsageError, match="start: '1st of May' is not an ISO date"):

@@ -196,7 +196,7 @@ def test_every_type_of_a_key_can_be_converted() -> None:
         ("run = 5", "run = 5 must be a table"),
         ("[run]\nseed = true", "run.seed = true must be a whole number"),
         ("[run]\nseed = 1.0", "run.seed = 1.0 must be a whole number"),
-        ("[run]\nseed = -1", "run.seed = -1 must be from 0 to 4.29497e+09"),
+        ("[run]\nseed = -1", "run.seed = -1 must be from 0 to 4294967295"),
         ("[run]\nname = 3", "run.name = 3 must be text in quotes"),
         ("[run]\nname = '../x'", "run.name = '../x' must be a plain file name: letters, digits, blanks and _+.-"),
         ("[run]\ntimeframe = '2h'", "run.timeframe = '2h' must be one of 1m, 5m, 15m, 1h, 4h"),
