@@ -135,8 +135,8 @@ def _pair_table(summary: Any) -> Table:
     for name in (*shown, "sum"):
         table.add_column(name, justify="right", no_wrap=True)
     for pair, parts in summary["pairs"].items():
-        table.add_row(pair, *(f"{parts[name]:,.0f}" for name in shown), f"{parts['pnl']:,.0f}")
+        table.add_row(pair, *(f"{parts[name]:z,.0f}" for name in shown), f"{parts['pnl']:z,.0f}")
     total = summary["components"]
     table.add_section()
-    table.add_row("all", *(f"{total[name]:,.0f}" for name in shown), f"{summary['net_pnl']:,.0f}")
+    table.add_row("all", *(f"{total[name]:z,.0f}" for name in shown), f"{summary['net_pnl']:z,.0f}")
     return table

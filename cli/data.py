@@ -111,7 +111,7 @@ def _source(info: SeriesInfo) -> str:
 def _new_table(title: str, headings: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
-        is_number = heading in {"rows", "settlements", "missing", "source"}
+        is_number = heading in {"rows", "settlements", "missing", "source"} or heading.isdigit()
         table.add_column(heading, justify="right" if is_number else "left", no_wrap=True)
     return table
 
@@ -142,6 +142,7 @@ def _plain_calendar(calendar: ContractCalendar) -> dict[str, Any]:
         "instrument": calendar.key.instrument,
         "settlements": calendar.settlements,
         "missing": calendar.missing,
+        "funding_by_year": {str(year): total for year, total in calendar.funding_by_year.items()},
         "segments": segments,
     }
 
@@ -152,7 +153,7 @@ def _check_view(report: Report, lake: Path) -> Group:
     for instrument in sorted({finding.key.instrument for finding in report.findings}):
         parts += [Text(), _findings_of(instrument, report.findings)]
     if report.calendars:
-        parts += [Text(), _calendar_table(report.calendars)]
+        parts += [Text(), _calendar_table(report.calendars), Text(), _funding_table(report.calendars)]
     return Group(*parts)
 
 
@@ -184,6 +185,16 @@ def _calendar_table(calendars: Sequence[ContractCalendar]) -> Table:
             shown.append(f"and {len(calendar.segments) - _SEGMENTS_SHOWN} more")
         counts = (f"{calendar.settlements:,}", f"{calendar.missing:,}")
         table.add_row(calendar.key.instrument, *counts, "\n".join(shown))
+    return table
+
+
+def _funding_table(calendars: Sequence[ContractCalendar]) -> Table:
+    """Funding per unit of notional by year, in per cent."""
+    years = sorted({year for calendar in calendars for year in calendar.funding_by_year})
+    table = _new_table("Funding that a long paid, % of notional", ("instrument", *map(str, years)))
+    for calendar in calendars:
+        sums = [calendar.funding_by_year.get(year) for year in years]
+        table.add_row(calendar.key.instrument, *("" if total is None else f"{100 * total:.2f}" for total in sums))
     return table
 
 

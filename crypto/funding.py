@@ -177,3 +177,14 @@ def _segments(instants: Integers, interval: Integers) -> tuple[Segment, ...]:
         Segment(int(instants[i]), int(instants[k]), float(interval[i]) / HOUR_MS, int(k - i + 1))
         for i, k in zip(first, last, strict=True)
     )
+
+
+def sums_by_year(instants_ms: Integers, funding_rate: Floats) -> dict[int, float]:
+    """Sum of the rates of all settlements of each UTC year: what one unit of notional paid (long) in that year.
+
+    Missing rates (NaN) count nothing.
+    """
+    years = (
+        np.asarray(instants_ms, dtype=np.int64).astype("datetime64[ms]").astype("datetime64[Y]").astype(np.int64) + 1970
+    )
+    return {int(year): float(np.nansum(funding_rate[years == year])) for year in np.unique(years)}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from crypto.errors import DataError, UsageError
-from crypto.funding import Segment
+from crypto.funding import Segment, sums_by_year
 from crypto.units import timeframe_ms
 from data.findings import Finding, Severity
 from data.quality_bars import check_bars
@@ -19,12 +19,16 @@ from data.store.rows import TIMED_SERIES, Origin, check_rows
 
 @dataclass(frozen=True, slots=True)
 class ContractCalendar:
-    """Settlement calendar of one perp: runs of one interval, how many settlements have a row, how many lack one."""
+    """Settlement calendar of one perp: runs of one interval, how many settlements have a row, how many lack one.
+
+    ``funding_by_year``: sum of the rates of each UTC year, per unit of notional.
+    """
 
     key: SeriesKey
     segments: tuple[Segment, ...]
     settlements: int
     missing: int
+    funding_by_year: Mapping[int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,13 @@ def _check_series(series: Series, options: CheckOptions, calendars: list[Contrac
         yield from findings
         if calendar is not None:
             calendars.append(
-                ContractCalendar(series.key, calendar.segments, len(series.time_ms), len(calendar.missing_ms))
+                ContractCalendar(
+                    series.key,
+                    calendar.segments,
+                    len(series.time_ms),
+                    len(calendar.missing_ms),
+                    sums_by_year(series.time_ms, series.columns["funding_rate"]),
+                )
             )
 
 

@@ -125,6 +125,17 @@ def test_yearly_funding_sums(lake: Lake, load: Callable[..., MarketHistory], key
         assert f"{100 * np.nansum(settled.funding_rate[years == year]):.2f}" == f"{expected:.2f}", year
 
 
+def test_the_command_line_shows_the_yearly_funding_sums(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    code = app.run(["data", "check", "--lake", str(lake.root), "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert code == 0
+    shown = {calendar["instrument"]: calendar["funding_by_year"] for calendar in printed["calendars"]}
+    for key, years in YEARLY_FUNDING.items():
+        assert {year: f"{100 * shown[key][str(year)]:.2f}" for year in years} == {
+            year: f"{value:.2f}" for year, value in years.items()
+        }, key
+
+
 def test_funding_of_a_short_bitcoin_over_six_years(load: Callable[..., MarketHistory]) -> None:
     spot, perp = "binance:spot:BTCUSDT", "binance:linear:BTCUSDT"
     market = load([spot, perp], "2020-01-01", "2026-05-16")

@@ -15,6 +15,7 @@ from crypto.funding import (
     payment_inverse,
     settlement_calendar,
     settlement_instants,
+    sums_by_year,
 )
 from crypto.settings import GracePolicy
 from crypto.units import HOUR_MS, parse_iso
@@ -160,3 +161,11 @@ def test_a_single_settlement_has_no_interval() -> None:
 def test_instants_must_ascend() -> None:
     with pytest.raises(DataError, match=r"row 2"):
         settlement_calendar(at(0, 8, 8))
+
+
+def test_sums_by_year_are_of_utc_years_and_leave_missing_rates_out() -> None:
+    instants = np.array(
+        [parse_iso(text) for text in ("2023-12-31T16:00", "2024-01-01T00:00", "2024-06-01", "2024-06-02")]
+    )
+    sums = sums_by_year(instants, np.array([1e-4, 2e-4, 3e-4, np.nan]))
+    assert sums == {2023: 1e-4, 2024: pytest.approx(5e-4)}
