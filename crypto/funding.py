@@ -184,7 +184,6 @@ def sums_by_year(instants_ms: Integers, funding_rate: Floats) -> dict[int, float
 
     Missing rates (NaN) count nothing.
     """
-    years = (
-        np.asarray(instants_ms, dtype=np.int64).astype("datetime64[ms]").astype("datetime64[Y]").astype(np.int64) + 1970
-    )
+    instants = np.asarray(instants_ms, dtype=np.int64).astype("datetime64[ms]")
+    years = instants.astype("datetime64[Y]").astype(np.int64) + 1970  # numpy counts years from 1970
     return {int(year): float(np.nansum(funding_rate[years == year])) for year in np.unique(years)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from crypto.errors import DataError, UsageError
 from crypto.funding import Segment, sums_by_year
 from crypto.units import timeframe_ms
@@ -118,7 +120,7 @@ def _check_series(series: Series, options: CheckOptions, calendars: list[Contrac
                     calendar.segments,
                     len(series.time_ms),
                     len(calendar.missing_ms),
-                    sums_by_year(series.time_ms, series.columns["funding_rate"]),
+                    sums_by_year(series.time_ms, series.columns["funding_rate"].astype(np.float64)),
                 )
             )
 

