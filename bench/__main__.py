@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from bench import machine, panel, report
+from bench import adl, machine, panel, report
 from bench.comparison import Comparison
 from bench.equality import ResultsDifferError
 from bench.peers.process import PYTHON_VARIABLE, PeerError, default_python
@@ -42,10 +42,17 @@ def compare_six_years(python: str, repeats: int | None) -> list[Comparison]:
     return six_years.compare(size if repeats is None else replace(size, repeats=repeats), python)
 
 
+def compare_adl(_python: str, repeats: int | None) -> list[Comparison]:
+    """Auto-deleveraging over a million positions against selection and sum."""
+    size = adl.AdlSize()
+    return adl.compare(size if repeats is None else replace(size, repeats=repeats))
+
+
 ITEMS: dict[str, Callable[[str, int | None], list[Comparison]]] = {
     "throughput": compare_throughput,
     "panel": compare_panel,
     "six-years": compare_six_years,
+    "adl": compare_adl,
 }
 
 
