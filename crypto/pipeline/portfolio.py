@@ -33,7 +33,7 @@ COLLATERAL_IS_LOW, COLLATERAL_IS_HIGH, DELTA_DRIFTED, BELOW_TARGET = 1, 2, 4, 8
 
 _KEEP, _OPEN, _REDUCE, _CLOSE = int(Action.KEEP), int(Action.OPEN), int(Action.REDUCE), int(Action.CLOSE)
 _HEDGE, _TRANSFER, _REFUSED = int(Action.HEDGE), int(Action.TRANSFER), int(Action.REFUSED)
-_NONE, _HOLD, _KILLED = int(Reason.NONE), int(Reason.HOLD), int(Reason.KILLED)
+_HOLD, _KILLED = int(Reason.HOLD), int(Reason.KILLED)
 _LOW, _HIGH, _DRIFT = int(Reason.COLLATERAL_LOW), int(Reason.COLLATERAL_HIGH), int(Reason.DELTA_DRIFT)
 _RESIZE, _WAITING, _NO_CAPITAL = int(Reason.RESIZE), int(Reason.WAITING_FOR_TRANSFER), int(Reason.NO_CAPITAL)
 _MIN_SIZE, _MIN_QUANTITY = int(Reason.BELOW_MIN_SIZE), int(Reason.BELOW_MIN_QUANTITY)

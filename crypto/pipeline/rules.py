@@ -21,7 +21,6 @@ RULES = np.dtype(
         ("bar_hours", "f8"),
         ("account_asset", "i8"),
         ("transit", "i8"),  # wallet row of transfers on their way
-        ("valuation_last", "i8"),
         # features and signal
         ("basis_alpha", "f8"),
         ("variance_alpha", "f8"),

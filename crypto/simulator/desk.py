@@ -30,7 +30,7 @@ _NONE, _THROTTLED, _NO_BORROW = int(OrderReason.NONE), int(OrderReason.THROTTLED
 _HEDGE_FAILED = int(OrderReason.HEDGE_FAILED)
 _MIN_QUANTITY, _MIN_NOTIONAL = int(OrderReason.BELOW_MIN_QUANTITY), int(OrderReason.BELOW_MIN_NOTIONAL)
 _POST_ONLY = int(OrderKind.POST_ONLY)
-_OPEN, _HEDGE, _UNWIND = int(Intent.OPEN), int(Intent.HEDGE), int(Intent.UNWIND)
+_HEDGE, _UNWIND = int(Intent.HEDGE), int(Intent.UNWIND)
 
 RESERVE_BUFFER = 0.004  # of the price: what is held back for a buy covers this much rise before the fill
 

@@ -29,7 +29,7 @@ from crypto.simulator.valuation import (
 )
 
 _KEEP, _OPEN, _TRANSFER = int(Action.KEEP), int(Action.OPEN), int(Action.TRANSFER)
-_LEG_TIMEOUT, _KILLED = int(Reason.LEG_TIMEOUT), int(Reason.KILLED)
+_LEG_TIMEOUT = int(Reason.LEG_TIMEOUT)
 
 
 @kernel
