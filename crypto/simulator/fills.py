@@ -78,8 +78,8 @@ def _borrow(world: World, leg: int, order: int, amount: float) -> None:
 @kernel
 def fill_spot(
     world: World, leg: int, order: int, lots: int, price: float, reference: float, fee_rate: float, borrow_rate: float
-) -> float:
-    """Execute ``lots`` (signed) of a spot leg; returns the fee in account currency (negative).
+) -> tuple[float, float]:
+    """Execute ``lots`` (signed) of a spot leg; returns fee and slippage in account currency (negative when they cost).
 
     A buy repays debt first; a sale beyond the holding borrows the rest and pays the hour at borrow where the venue asks
     it.
@@ -131,7 +131,7 @@ def fill_spot(
     if borrowed > 0.0 and row.charge_at_borrow == 1:
         charge_interest(world, leg, borrowed, borrow_rate)
     count_spot_lots(world, leg)
-    return fee_value
+    return fee_value, slippage
 
 
 @kernel
@@ -168,8 +168,8 @@ def _spot_reference(world: World, leg: int, bar: int) -> float:
 @kernel
 def fill_perp(
     world: World, leg: int, order: int, lots: int, price: float, reference: float, fee_rate: float, bar: int
-) -> float:
-    """Execute ``lots`` (signed) of a perp leg; returns the fee in account currency (negative)."""
+) -> tuple[float, float]:
+    """Execute ``lots`` (signed) of a perp leg; returns fee and slippage in account currency (negative: costs)."""
     row = world.legs[leg]
     spot_value = world.legs[row.pair * 2].value_price
     closed, opened = _reduce_or_grow(row.lots, lots)
@@ -204,7 +204,7 @@ def fill_perp(
     attribute(world, leg, _SLIPPAGE, slippage * unit)
     attribute(world, leg, _DELTA, delta)
     attribute(world, leg, _BASIS, unrealised * unit - slippage * unit - delta)
-    return float(fee * unit)
+    return float(fee * unit), float(slippage * unit)
 
 
 @kernel

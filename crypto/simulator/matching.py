@@ -80,17 +80,11 @@ def _execute(world: World, order: int, lots: int, price: float, reference: float
         if lots < 0 and -lots > row.lots and row.charge_at_borrow == 1:
             borrow_rate = usable_borrow_rate(world, row.pair)
         had_debt = row.debt > 0.0
-        fee = fill_spot(world, entry.leg, order, lots, price, reference, rate, borrow_rate)
+        fee, slippage = fill_spot(world, entry.leg, order, lots, price, reference, rate, borrow_rate)
         if row.debt > 0.0 and not had_debt:
             row.next_borrow_ms = next_mark(world.run[0].time_ms, row.borrow_offset_ms)
-        slippage = -lots * row.units_per_lot * (price - reference)
     else:
-        fee = fill_perp(world, entry.leg, order, lots, price, reference, rate, bar)
-        if row.kind == INVERSE:
-            unit = coin_price(world, entry.leg)
-            slippage = lots * row.quote_per_lot * (1.0 / price - 1.0 / reference) * unit
-        else:
-            slippage = -lots * row.units_per_lot * (price - reference)
+        fee, slippage = fill_perp(world, entry.leg, order, lots, price, reference, rate, bar)
     if world.run[0].status == RUNNING:
         record_fill(world, order, lots, price, fee, slippage)
 

@@ -115,7 +115,7 @@ class Series:
     @property
     def time_ms(self) -> Integers:
         """Stamps of the rows: bar open, settlement stamp as the venue gave it, or start of a rate."""
-        return self.columns["time_ms"]  # type: ignore[return-value]
+        return self.columns["time_ms"]  # type: ignore[return-value]  # the one column of integers
 
 
 @dataclass(frozen=True, slots=True)

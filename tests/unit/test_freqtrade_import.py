@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -228,10 +230,10 @@ def test_missing_empty_and_truncated_files_are_named(tmp_path: Path, content: by
     ],
 )
 def test_bad_rows_and_columns_are_named_and_nothing_is_written(
-    tmp_path: Path, lake: Lake, change: object, words: str
+    tmp_path: Path, lake: Lake, change: Callable[[Any], Any], words: str
 ) -> None:
     path = tmp_path / "in" / "BTC_USDT-1h.feather"
-    save(path, change(candles(hours(3), [1.0, 2.0, 3.0])))  # type: ignore[operator]
+    save(path, change(candles(hours(3), [1.0, 2.0, 3.0])))
     with pytest.raises(DataError, match=words) as caught:
         ingest(path.parent, lake)
     assert str(path) in caught.value.message

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pyarrow as pa
@@ -431,12 +432,12 @@ def test_a_dry_run_checks_and_writes_nothing(lake: Lake) -> None:
 
 @given(st.lists(st.sampled_from("ab"), min_size=1, max_size=40), st.randoms(use_true_random=False))
 def test_merging_in_any_order_gives_the_same_rows(
-    tmp_path_factory: pytest.TempPathFactory, owners: list[str], random: object
+    tmp_path_factory: pytest.TempPathFactory, owners: list[str], random: Random
 ) -> None:
     everything = bars([100.0 + i for i in range(len(owners))])
     parts = [{name: values[np.array(owners) == owner] for name, values in everything.items()} for owner in "ab"]
     parts = [part for part in parts if len(part["time_ms"])]
-    random.shuffle(parts)  # type: ignore[attr-defined]
+    random.shuffle(parts)
     lake = Lake(tmp_path_factory.mktemp("lake"))
     for part in [*parts, *parts]:
         lake.merge(BARS, part, REAL)

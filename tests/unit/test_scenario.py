@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,9 +76,9 @@ def hourly_returns(bars: Bars) -> np.ndarray:
         ({"start_ms": 1_704_067_200_001}, "start = 1704067200001"),
     ],
 )
-def test_a_wrong_scenario_is_refused_and_names_the_value(values: dict[str, object], word: str) -> None:
+def test_a_wrong_scenario_is_refused_and_names_the_value(values: dict[str, Any], word: str) -> None:
     with pytest.raises(UsageError, match=word) as caught:
-        Scenario(**values)  # type: ignore[arg-type]
+        Scenario(**values)
     assert caught.value.remedy
 
 
