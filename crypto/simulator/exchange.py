@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+from crypto import basis
 from crypto.compiled import kernel
 from crypto.pipeline import execution
 from crypto.pipeline.portfolio import (
@@ -204,7 +205,7 @@ def _measure_pair(world: World, instant: int, pair: int) -> None:
     quote.attention = _attention(world, pair)
     series = world.series
     fresh = quote.spot_fresh == 1 and quote.perp_fresh == 1
-    series[instant, pair, BASIS_BPS] = (quote.perp / quote.spot - 1.0) * 1e4 if fresh else math.nan
+    series[instant, pair, BASIS_BPS] = basis.basis(quote.spot, quote.perp) * 1e4 if fresh else math.nan
     series[instant, pair, SPOT_VALUE] = spot_base(world, spot) * quote.spot
     series[instant, pair, PERP_VALUE] = perp_base(world, perp) * quote.mark
     series[instant, pair, COLLATERAL] = quote.collateral_ratio

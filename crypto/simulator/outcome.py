@@ -41,7 +41,7 @@ def outcome(
     orders = np.asarray(world.orders[: run.order_rows]).copy()
     ledger = np.asarray(world.ledger[: run.ledger_rows]).copy()
     fill_trips(trips, time_ms, attribution[:, :pairs], series, bar_ms)
-    _size_trips(trips, orders, world, bar_ms)
+    _size_trips(trips, orders, world)
     wallet_equity = world.wallet_equity[:count].copy()
     return BacktestResult(
         pair_names=names.pairs,
@@ -117,14 +117,12 @@ def _traded_value(ledger: Any, world: World) -> float:
     return total
 
 
-def _size_trips(trips: Any, orders: Any, world: World, bar_ms: int) -> None:
+def _size_trips(trips: Any, orders: Any, world: World) -> None:
     """Largest hedged base quantity of each trip, from the perp fills between its opening and its close."""
     for trip in trips:
         leg = 2 * int(trip["pair"]) + 1
         chosen = (
-            (orders["leg"] == leg)
-            & (orders["placed_ms"] >= trip["open_ms"])
-            & (orders["placed_ms"] < trip["close_ms"] + bar_ms)
+            (orders["leg"] == leg) & (orders["placed_ms"] >= trip["open_ms"]) & (orders["placed_ms"] < trip["close_ms"])
         )
         mine = orders[chosen]
         held = np.cumsum(mine["filled_lots"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from crypto import basis
 from crypto.compiled import jit, kernel
 from crypto.pipeline import execution, features, portfolio, risk, signal
 from crypto.pipeline.features import Features
@@ -119,7 +120,7 @@ def close_finished(world: World, pair: int) -> None:
     trip.is_open = 0
     trip.reason = reason
     quote = world.quotes[pair]
-    trip.close_basis_bps = (quote.perp / quote.spot - 1.0) * 1e4
+    trip.close_basis_bps = basis.basis(quote.spot, quote.perp) * 1e4
     row.direction = 0
     row.trip = -1
     row.cooldown_until_ms = world.run[0].time_ms + rules.cooldown_ms
