@@ -1,7 +1,7 @@
 """What a venue's message means, in one form for all venues. Formats and rules: docs/specs/streams.md.
 
-Every time is the venue's own, integer milliseconds since 1970 UTC; prices, rates and quantities are float64 in the venue's
-units (a 1000PEPE contract is quoted for 1000 PEPE). Funding is positive when longs pay shorts, per interval.
+Every time is the venue's own, integer milliseconds since 1970 UTC; prices, rates and quantities are float64 in the
+venue's units (a 1000PEPE contract is quoted for 1000 PEPE). Funding is positive when longs pay shorts, per interval.
 
 Of a partial event (``snapshot`` false) a field that is None was not carried and is unchanged. Of a whole one
 (``snapshot`` true) None means that the venue states none, which NaN (prices, rates, quantities) or 0 (times) say in a
@@ -42,7 +42,7 @@ class PerpUpdate(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="perp"
     venue: str
     kind: str
     symbol: str
-    event_ms: int
+    event_ms: int | None  # None where the venue stamps none (Hyperliquid)
     sequence: int | None = None
     mark: float | None = None
     index: float | None = None
@@ -95,22 +95,22 @@ class ForcedOrder(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="forc
 
 
 class AdlNotice(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="adl"):
-    """Insurance pool of a contract against its ADL triggers (Bybit). Balances in ``coin``; ratios as published.
+    """A contract's insurance pool against its ADL triggers (Bybit ``adlAlert``: b, mb, pr, i_pr, adl_tt, adl_sr).
 
-    ``trigger_balance`` (peak, Bybit ``mb``), ``drawdown`` (``pr``) and its trigger ``trigger_drawdown`` (``i_pr``),
-    ``stop_ratio`` (``adl_sr``), ``trigger_threshold`` (``adl_tt``).
+    Balances in ``coin``; ratios as published: a drawdown is negative when the pool lost.
     """
 
     venue: str
+    kind: str
     symbol: str
     event_ms: int
     coin: str
     balance: float
-    trigger_balance: float
-    drawdown: float
+    peak_balance_8h: float
+    drawdown_8h: float
     trigger_drawdown: float
-    trigger_threshold: float
-    stop_ratio: float
+    trigger_balance: float
+    stop_drawdown: float
 
 
 class InsuranceUpdate(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="insurance"):
@@ -140,8 +140,8 @@ class BookSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="book"):
 class BookDelta(msgspec.Struct, frozen=True, kw_only=True, tag="delta"):
     """Changed levels with their new quantities.
 
-    ``first_sequence`` to ``sequence`` are the ids of the changes in it; ``previous_sequence`` that of the message before,
-    where the venue sends it (Binance USD-M).
+    ``first_sequence`` to ``sequence`` are the ids of the changes in it; ``previous_sequence`` that of the message
+    before, where the venue sends it (Binance USD-M).
     """
 
     venue: str
@@ -180,7 +180,7 @@ class ContractNotice(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="c
 
 
 class Acknowledged(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="acknowledged"):
-    """The venue's answer to a subscription. ``request_id`` is the id in ``Route.acknowledgements``; None if not given."""
+    """The venue's answer to a subscription; ``request_id`` as in ``Route.acknowledgements``, None if not given."""
 
     venue: str
     ok: bool
@@ -221,7 +221,7 @@ Event = (
 
 
 class FrameError(DataError):
-    """A frame that can't be read. It names venue, route and position and never quotes the frame, which may hold a key."""
+    """A frame that can't be read. It names venue, route and position and never quotes the frame: it may hold a key."""
 
     def __init__(self, venue: str, route: str, problem: str, position: str, length: int) -> None:
         super().__init__(
