@@ -1,0 +1,210 @@
+"""One connection of a route: dial, subscribe, keep alive, watch for silence, say why it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from data.feed.backoff import retry_after_seconds
+from data.feed.connection import FrameConnection, open_connection
+from data.feed.options import FeedTimes
+from data.streams.events import Acknowledged, Heartbeat
+from data.streams.protocol import Route, VenueProtocol
+
+Answer = Acknowledged | Heartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of frames: how many carried market data, and the messages that concern the connection itself."""
+
+    data_frames: int
+    answers: Sequence[Answer] = ()
+
+
+_DIAL_ERRORS = (OSError, TimeoutError, InvalidHandshake, EOFError)  # what a venue or the network can cause
+
+
+class FrameSink(Protocol):
+    """What a connection reports to. All calls come from the event loop and must not block for long."""
+
+    def opening(self, route: Route) -> int:
+        """A connection is dialled; returns the number of its channel."""
+        ...
+
+    def opened(self, channel: int) -> None:
+        """It is open; frames may have come already."""
+        ...
+
+    def frames(self, channel: int, frames: list[bytes], received_ns: int) -> Taken:
+        """What one read brought."""
+        ...
+
+    def closed(self, channel: int, reason: str) -> None:
+        """It is closed, or could not be opened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Why a connection ended. ``lived_seconds`` is None when it never opened; ``retry_after``: the venue's wish."""
+
+    reason: str
+    lived_seconds: float | None
+    retry_after_seconds: float | None = None
+
+
+class Session:
+    """One connection. ``run`` returns when it is over; ``is_live`` is set by the first data frame."""
+
+    def __init__(self, route: Route, protocol: VenueProtocol, times: FeedTimes, sink: FrameSink, *, proxy: bool) -> None:
+        self._route = route
+        self._protocol = protocol
+        self._times = times
+        self._sink = sink
+        self._proxy = proxy
+        self._loop = asyncio.get_running_loop()
+        self._last_frame = 0.0
+        self._waiting_acks = set(route.acknowledgements)
+        self._refused = ""
+        self._replies: asyncio.Queue[str] = asyncio.Queue()
+        self.channel = 0
+        self.is_live = asyncio.Event()
+
+    async def run(self) -> Ended:
+        """Dial and stay until the connection is lost, found dead, or this is cancelled."""
+        self.channel = self._sink.opening(self._route)
+        try:
+            connection = await self._dial()
+        except _DIAL_ERRORS as error:
+            reason = _dial_reason(error)
+            self._sink.closed(self.channel, reason)
+            return Ended(reason, None, _wished_wait(error))
+        except BaseException:
+            self._sink.closed(self.channel, "stopped")
+            raise
+        opened = self._loop.time()
+        reason = "stopped"
+        try:
+            self._sink.opened(self.channel)
+            reason = await self._stay(connection, opened)
+        finally:
+            await self._hang_up(connection)
+            self._sink.closed(self.channel, reason)
+        return Ended(reason, self._loop.time() - opened)
+
+    async def _dial(self) -> FrameConnection:
+        return await open_connection(
+            self._route.address,
+            self._take,
+            open_seconds=self._times.open_seconds,
+            ping_seconds=self._protocol.heartbeat.protocol_ping_seconds * self._times.silence_scale,
+            close_seconds=self._times.close_seconds,
+            use_proxy=self._proxy,
+        )
+
+    def _take(self, frames: list[bytes], received_ns: int) -> None:
+        taken = self._sink.frames(self.channel, frames, received_ns)
+        for answer in taken.answers:
+            self._answer(answer)
+        if taken.data_frames:
+            self._last_frame = self._loop.time()
+            self.is_live.set()
+
+    def _answer(self, answer: Answer) -> None:
+        if isinstance(answer, Heartbeat):
+            if answer.reply:
+                self._replies.put_nowait(answer.reply)
+        elif not answer.ok:
+            self._refused = answer.message or "no reason given"
+        elif answer.request_id is not None:
+            self._waiting_acks.discard(answer.request_id)
+
+    async def _stay(self, connection: FrameConnection, opened: float) -> str:
+        """The first reason of three: the connection was lost, it can't be written to, or it has gone quiet."""
+        jobs: list[Coroutine[Any, Any, str]] = [_lost(connection), self._talk(connection), self._watch(opened)]
+        tasks = [asyncio.create_task(job) for job in jobs]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            reasons = [task.result() for task in tasks if task in done]
+            return self._refused and f"subscription refused: {self._refused}" or reasons[0]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _talk(self, connection: FrameConnection) -> str:
+        """Subscribe at the venue's pace, then send heartbeats and replies for ever."""
+        rule = self._protocol.heartbeat
+        pause = 1.0 / self._protocol.limits.client_messages_per_second
+        try:
+            for number, text in enumerate(self._route.subscribe_frames):
+                if number:
+                    await asyncio.sleep(pause)
+                await connection.send(text)
+            while True:
+                text = await self._next_text(rule.client_frame, rule.client_interval_seconds)
+                await connection.send(text)
+        except ConnectionClosed:
+            return await _lost(connection)
+
+    async def _next_text(self, heartbeat: str | None, interval_seconds: float) -> str:
+        if heartbeat is None:
+            return await self._replies.get()
+        try:
+            async with asyncio.timeout(interval_seconds * self._times.silence_scale):
+                return await self._replies.get()
+        except TimeoutError:
+            return heartbeat
+
+    async def _watch(self, opened: float) -> str:
+        """Look for silence. A subscription on a route that doesn't carry it is accepted and stays silent."""
+        scale = self._times.silence_scale
+        first, silence = self._route.first_message_seconds, self._route.silence_seconds
+        while not self._refused:
+            await asyncio.sleep(self._times.check_seconds)
+            now = self._loop.time()
+            if first is not None and now - opened > first * scale:
+                if not self.is_live.is_set():
+                    return f"no data within {first * scale:g} s of opening"
+                if self._waiting_acks:
+                    return f"subscription not acknowledged within {first * scale:g} s"
+            if silence is not None and self.is_live.is_set() and now - self._last_frame > silence * scale:
+                return f"silent for {silence * scale:g} s"
+        return "subscription refused"
+
+    async def _hang_up(self, connection: FrameConnection) -> None:
+        """Close politely; a peer that does not answer in time is cut off."""
+        try:
+            await connection.close()
+        finally:
+            connection.transport.abort()
+            with contextlib.suppress(ConnectionClosed):
+                await connection.wait_closed()
+
+
+async def _lost(connection: FrameConnection) -> str:
+    await connection.wait_closed()
+    code, said = connection.close_code, connection.close_reason
+    return f"closed by the venue, code {code}" + (f": {said}" if said else "")
+
+
+def _dial_reason(error: BaseException) -> str:
+    if isinstance(error, InvalidStatus):
+        return f"handshake answered with HTTP {error.response.status_code}"
+    if isinstance(error, TimeoutError):
+        return "no answer to the handshake in time"
+    detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"cannot connect: {detail or type(error).__name__}"
+
+
+def _wished_wait(error: BaseException) -> float | None:
+    if not isinstance(error, InvalidStatus):
+        return None
+    return retry_after_seconds(error.response.headers.get("Retry-After"), datetime.now(UTC))
