@@ -122,8 +122,9 @@ def _insert(values: Any, order: Any, count: int, index: int) -> None:
 @kernel
 def _middle(values: Any, order: Any, count: int) -> float:
     """Median of the first ``count`` (> 0) of ``order``: of an even number the mean of the two in the middle."""
-    high = values[order[count // 2]]
-    return high if count % 2 == 1 else 0.5 * (values[order[count // 2 - 1]] + high)
+    high: float = values[order[count // 2]]
+    low: float = values[order[(count - 1) // 2]]
+    return 0.5 * (low + high)
 
 
 @kernel
@@ -140,14 +141,14 @@ def weighted_median(values: Any, weight: Any, order: Any, count: int) -> float:
         largest = max(largest, weight[order[place]])
     if 2.0 * largest >= total:
         return _middle(values, order, count)
-    below = 0.0
-    for place in range(count):
+    place = 0
+    below = weight[order[0]]
+    while 2.0 * below < total:
+        place += 1
         below += weight[order[place]]
-        if 2.0 * below > total:
-            return values[order[place]]
-        if 2.0 * below == total:
-            return 0.5 * (values[order[place]] + values[order[place + 1]])
-    return values[order[count - 1]]
+    value: float = values[order[place]]
+    above: float = values[order[place + 1]] if 2.0 * below == total else value
+    return 0.5 * (value + above)
 
 
 @kernel
