@@ -89,7 +89,8 @@ def autoregression(rate_per_hour: Floats, next_per_hour: Floats, interval_hours:
     centred = before - before.mean() if count else before
     square = float(centred @ centred)
     if count < 3 or square <= 0.0:
-        return Autoregression(interval_hours, _UNKNOWN._replace(observations=count), _UNKNOWN._replace(observations=count))
+        unknown = _UNKNOWN._replace(observations=count)
+        return Autoregression(interval_hours, unknown, unknown)
     phi = float(centred @ after) / square
     residual = after - after.mean() - phi * centred
     error = math.sqrt(count / (count - 2) * float((centred * residual) @ (centred * residual))) / square
