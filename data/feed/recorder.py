@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,19 +123,15 @@ class Recorder:
         """Append a note about the feed itself."""
         self._append(note_record(received_ns, note))
 
-    def sync(self) -> None:
-        """Have the system put what was written on the disk. Safe in another thread; ``OutputError`` as the writes."""
+    def start_sync(self) -> Callable[[], None] | None:
+        """A call that has the system put on the disk what was written so far; None when that is done already.
+
+        The call may run in another thread while records are written and segments rotated; ``OutputError`` as the writes.
+        """
         if not self._unsynced or self._file < 0:
-            return
+            return None
         self._unsynced = False
-        path = self._path
-        copy = os.dup(self._file)  # the segment may be rotated meanwhile
-        try:
-            os.fsync(copy)
-        except OSError as error:
-            raise _unwritable(path, error) from error
-        finally:
-            os.close(copy)
+        return partial(_sync_and_close, os.dup(self._file), self._path)
 
     def close(self) -> None:
         """End the segment and give the folder free. A second call does nothing."""
@@ -174,7 +171,8 @@ class Recorder:
             return
         try:
             self.note(self._now_ns(), {"note": "end", "reason": reason})
-            self.sync()
+            if sync := self.start_sync():
+                sync()
         finally:
             os.close(self._file)
             self._file = -1
@@ -229,6 +227,15 @@ def _recover(folder: Path) -> tuple[list[Cut], int]:
     except OSError as error:
         raise DataError(f"{newest} cannot be repaired: {error.strerror}", remedy="check its permissions") from error
     return ([cut] if cut else []), int(newest.stem) + 1
+
+
+def _sync_and_close(descriptor: int, path: Path) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        os.close(descriptor)
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:

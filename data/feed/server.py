@@ -65,8 +65,9 @@ class _Subscriber:
 class SnapshotServer:
     """Serves one feed. A client that does not read delays nobody: its updates are merged, not queued."""
 
-    def __init__(self, path: Path, describe: Describe, status: Status) -> None:
+    def __init__(self, path: Path, describe: Describe, status: Status, push_seconds: float = 0.05) -> None:
         self.path = path
+        self._push_seconds = push_seconds
         self._describe = describe
         self._status = status
         self._subscribers: set[_Subscriber] = set()
@@ -160,6 +161,7 @@ class SnapshotServer:
         while True:
             changed, dropped = await subscriber.take()
             await _send(writer, self._describe(changed) | {"dropped": dropped})
+            await asyncio.sleep(self._push_seconds)  # what changes meanwhile is merged
 
 
 async def _next_line(reader: asyncio.StreamReader) -> bytes:

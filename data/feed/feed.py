@@ -1,0 +1,207 @@
+"""A running feed: sockets in, every frame recorded before it is understood, state kept, snapshots served."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crypto.errors import CarryError
+from data.feed.backoff import AttemptLimit
+from data.feed.engine import Engine
+from data.feed.options import FeedTimes
+from data.feed.recorder import Recorder, RecorderOptions
+from data.feed.rows import RowWriter
+from data.feed.server import SnapshotServer
+from data.feed.session import Taken
+from data.feed.settlements import FundingReader, SettlementReader
+from data.feed.supervisor import Supervisor
+from data.feed.view import Board
+from data.streams.events import FundingSettled
+from data.streams.protocol import Route, VenueProtocol
+
+log = logging.getLogger(__name__)
+
+_NOTHING = Taken(0)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPlan:
+    """What to hold: a venue's adapter and its routes."""
+
+    protocol: VenueProtocol
+    routes: Sequence[Route]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedOptions:
+    """Where a feed writes and serves. ``rows`` and ``socket`` None: not at all. ``row_seconds``: see ``rows.py``."""
+
+    out: Path
+    rows: Path | None = None
+    row_seconds: float = 1.0
+    socket: Path | None = None
+    seed: int = 1
+    proxy: bool = True
+    recorder: RecorderOptions = field(default_factory=RecorderOptions)
+    times: FeedTimes = field(default_factory=FeedTimes)
+
+
+class Feed:
+    """One process's feed. ``run`` returns when ``stop`` was called; the first error of our own ends it and is raised."""
+
+    def __init__(
+        self,
+        plans: Sequence[FeedPlan],
+        options: FeedOptions,
+        reader: FundingReader | None = None,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._options = options
+        self._now_ns = now_ns
+        self._started = False
+        self._stop = asyncio.Event()
+        self._error: BaseException | None = None
+        self._next_channel = 0
+        self.engine = Engine({plan.protocol.venue: plan.protocol for plan in plans})
+        self.board = Board(self.engine, options.times)
+        self.recorder = Recorder(options.out, options.recorder, self._prelude, now_ns)
+        self.supervisors = _supervisors(plans, options, self)
+        self.rows = None if options.rows is None else RowWriter(options.rows, options.row_seconds)
+        self.server = None if options.socket is None else SnapshotServer(options.socket, self.snapshot, self.status)
+        self._settlements = (
+            None
+            if reader is None
+            else SettlementReader(reader, options.times.settlement_waits, self.now_ms, self._settled, self._fail)
+        )
+
+    def now_ms(self) -> int:
+        """Wall clock in milliseconds."""
+        return self._now_ns() // 1_000_000
+
+    def stop(self) -> None:
+        """Have ``run`` end cleanly."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Connect and stay until ``stop``. ``OutputError`` when recording, rows or socket fail."""
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            if self.server is not None:
+                await self.server.start()
+            jobs = [*(supervisor.run() for supervisor in self.supervisors), self._tick(), self._sync()]
+            tasks = [asyncio.create_task(self._guard(job)) for job in jobs]
+            await self._stop.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._shut_down()
+        if self._error is not None:
+            raise self._error
+
+    async def _guard(self, job: Coroutine[Any, Any, None]) -> None:
+        """Any error that a job does not handle is ours: it ends the feed instead of leaving it half alive."""
+        try:
+            await job
+        except Exception as error:  # noqa: BLE001 - raised again by run
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        self._stop.set()
+
+    async def _shut_down(self) -> None:
+        try:
+            if self._settlements is not None:
+                await self._settlements.stop()
+            if self.server is not None:
+                await self.server.stop()
+        finally:
+            try:
+                self.recorder.close()
+            except CarryError as error:
+                self._fail(error)
+
+    # --- what connections report --------------------------------------------------------------------------------------
+
+    def opening(self, route: Route) -> int:
+        """A connection is dialled: give it a number that no other in this recording's run has."""
+        self._next_channel += 1
+        self._note(channel_note(self._next_channel, route))
+        return self._next_channel
+
+    def opened(self, channel: int) -> None:
+        """It is open."""
+        route = self.engine.channels[channel].route
+        log.info("%s %s: connected", route.venue, route.name)
+        self._note({"note": "opened", "channel": channel})
+
+    def closed(self, channel: int, reason: str) -> None:
+        """It is closed, or could not be opened."""
+        self._note({"note": "closed", "channel": channel, "reason": reason})
+
+    def frames(self, channel: int, frames: list[bytes], received_ns: int) -> Taken:
+        """Record what one read brought, then let the state know it. After an error nothing more is taken in."""
+        if self._error is not None:
+            return _NOTHING
+        try:
+            self.recorder.frames(channel, received_ns, frames)
+            taken = self.engine.frames(channel, frames, received_ns)
+        except Exception as error:  # noqa: BLE001 - called from the event loop, which would only log it; run raises it
+            self._fail(error)
+            return _NOTHING
+        if self.server is not None and self.server.has_subscribers:
+            self.server.publish(self.engine.take_changed())
+        return taken
+
+    def _note(self, note: dict[str, Any]) -> None:
+        if self._error is not None:
+            return
+        received_ns = self._now_ns()
+        try:
+            self.recorder.note(received_ns, note)
+        except CarryError as error:
+            self._fail(error)
+            return
+        self.engine.note(note, received_ns)
+
+    def _settled(self, event: FundingSettled) -> None:
+        self._note(settled_note(event))
+
+    # --- what is done on time -----------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.times.tick_seconds)
+            now_ms = self.now_ms()
+            if self.rows is not None:
+                self._write_rows(self.rows, now_ms)
+            for change in self.engine.take_interval_changes():
+                log.warning("%s: %s", change.instrument, interval_words(change))
+            for instrument, settlement_ms in self.engine.watch.take_due(now_ms):
+                if self._settlements is not None:
+                    self._settlements.start(instrument, settlement_ms)
+
+    def _write_rows(self, rows: RowWriter, now_ms: int) -> None:
+        for instrument in self.board.instruments():
+            if rows.is_due(instrument, now_ms):
+                rows.write(instrument, now_ms, self.board.row(instrument, now_ms))
+
+    async def _sync(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.recorder.sync_seconds)
+            if (sync := self.recorder.start_sync()) is not None:
+                await asyncio.to_thread(sync)
+
+    def _prelude(self) -> list[dict[str, Any]]:
+        """Notes at the start of a segment: of the first that a run begins, of the others what is open and known."""
+        if not self._started:
+            self._started = True
+            return [{"note": "start"}]
+        return self.engine.checkpoint()
