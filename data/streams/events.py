@@ -5,7 +5,7 @@ venue's units (a 1000PEPE contract is quoted for 1000 PEPE). Funding is positive
 
 Of a partial event (``snapshot`` false) a field that is None was not carried and is unchanged. Of a whole one
 (``snapshot`` true) None means that the venue states none, which NaN (prices, rates, quantities) or 0 (times) say in a
-partial event.
+partial event. ``interval_hours`` None always means unchanged: most streams never carry it. A price of 0 is none.
 
 Parsers may return subclasses, so tell events apart with ``isinstance`` or the class's ``__struct_config__.tag``.
 """
@@ -174,7 +174,7 @@ class ContractNotice(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="c
     venue: str
     kind: str
     symbol: str
-    event_ms: int
+    event_ms: int | None
     status: str
     delivery_ms: int | None = None
 
