@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from crypto.units import DAY_MS
@@ -17,6 +18,7 @@ from data.sources.endpoints.base import (
     VenueRest,
 )
 from data.sources.wire import binance as wire
+from data.store.rows import Columns
 
 _DOCS = "Binance API docs as of 2026-07"
 _CCXT = "ccxt 4.5.90 endpoint table"
@@ -71,13 +73,13 @@ def _futures(api: str, call: str, path: str, weight: int, source: str) -> Route:
     return Route(f"{api}public_get_{call.lower()}", f"GET /{api}/v1/{path}", {"futures": weight}, source)
 
 
-def _klines(api: str, path: str, name: str = "symbol") -> SeriesRoute:
+def _klines(api: str, path: str, name: str = "symbol", parse: Callable[[bytes], Columns] = wire.prices) -> SeriesRoute:
     return SeriesRoute(
         _futures(api, path, path, 5, _KLINES),
         rows=_BAR_ROWS,
         order=Order.FORWARD,
         parameters=partial(_bars_parameters, name=name),
-        parse=wire.bars if path == "klines" else wire.prices,
+        parse=parse,
         span_ms=_COIN_M_SPAN_MS if api == "dapi" else 0,
     )
 
@@ -114,8 +116,8 @@ BINANCE = VenueRest(
             parameters=_bars_parameters,
             parse=wire.bars,
         ),
-        ("bars", "linear"): _klines("fapi", "klines"),
-        ("bars", "inverse"): _klines("dapi", "klines"),
+        ("bars", "linear"): _klines("fapi", "klines", parse=wire.bars),
+        ("bars", "inverse"): _klines("dapi", "klines", parse=wire.coin_bars),
         ("mark", "linear"): _klines("fapi", "markPriceKlines"),
         ("mark", "inverse"): _klines("dapi", "markPriceKlines"),
         ("index", "linear"): _klines("fapi", "indexPriceKlines", "pair"),
@@ -149,7 +151,9 @@ BINANCE = VenueRest(
     },
     tiers={
         "linear": TiersRoute(
-            Route("fapiprivate_get_leveragebracket", "GET /fapi/v1/leverageBracket", {"futures": 1}, _CCXT, signed=True),
+            Route(
+                "fapiprivate_get_leveragebracket", "GET /fapi/v1/leverageBracket", {"futures": 1}, _CCXT, signed=True
+            ),
             {},
             wire.tiers,
         ),

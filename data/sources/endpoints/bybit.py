@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from crypto.units import DAY_MS
 from data.sources.endpoints.base import (
     Budget,
@@ -15,6 +17,7 @@ from data.sources.endpoints.base import (
     VenueRest,
 )
 from data.sources.wire import bybit as wire
+from data.store.rows import Columns
 
 _DOCS = "Bybit API docs, commit 072c197d (2026-07-24)"
 _IP = {"ip": 1}
@@ -46,14 +49,14 @@ def _borrow_parameters(request: Request) -> Parameters:
     return {"currency": request.listing.venue_id, "startTime": request.start_ms, "endTime": request.end_ms - 1}
 
 
-def _bars(path: str) -> SeriesRoute:
+def _bars(path: str, parse: Callable[[bytes], Columns] = wire.prices) -> SeriesRoute:
     call = f"public_get_v5_market_{path.replace('-', '_')}"
     return SeriesRoute(
         Route(call, f"GET /v5/market/{path}", _IP, f"{_DOCS}: at most 1000, newest first"),
         rows=1000,
         order=Order.FORWARD,
         parameters=_bars_parameters,
-        parse=wire.bars if path == "kline" else wire.prices,
+        parse=parse,
     )
 
 
@@ -100,6 +103,20 @@ def _tiers(kind: str) -> TiersRoute:
     )
 
 
+_INTERVALS = {
+    "1m": "1",
+    "3m": "3",
+    "5m": "5",
+    "15m": "15",
+    "30m": "30",
+    "1h": "60",
+    "2h": "120",
+    "4h": "240",
+    "6h": "360",
+    "12h": "720",
+    "1d": "D",
+}
+
 BYBIT = VenueRest(
     name="bybit",
     ccxt_id="bybit",
@@ -108,7 +125,8 @@ BYBIT = VenueRest(
     time=Route("public_get_v5_market_time", "GET /v5/market/time", _IP, _DOCS),
     parse_time=wire.server_time,
     series={
-        **{("bars", kind): _bars("kline") for kind in _KINDS},
+        **{("bars", kind): _bars("kline", wire.bars) for kind in ("spot", "linear")},
+        ("bars", "inverse"): _bars("kline", wire.inverse_bars),
         **{("mark", kind): _bars("mark-price-kline") for kind in ("linear", "inverse")},
         **{("index", kind): _bars("index-price-kline") for kind in ("linear", "inverse")},
         **{("funding", kind): _FUNDING for kind in ("linear", "inverse")},
@@ -130,10 +148,7 @@ BYBIT = VenueRest(
     },
     markets={kind: _markets(kind) for kind in _KINDS},
     tiers={kind: _tiers(kind) for kind in ("linear", "inverse")},
-    intervals={
-        "1m": "1", "3m": "3", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "2h": "120", "4h": "240", "6h": "360",
-        "12h": "720", "1d": "D",
-    },  # fmt: skip
+    intervals=_INTERVALS,
     symbol_hint="BTCUSDT; an inverse perpetual is BTCUSD",
     pause_s={403: 600.0, 429: 5.0},
     envelope=True,

@@ -28,6 +28,16 @@ def _funding_parameters(request: Request) -> Parameters:
     }
 
 
+_INTERVALS = {
+    "1m": "1MIN",
+    "5m": "5MINS",
+    "15m": "15MINS",
+    "30m": "30MINS",
+    "1h": "1HOUR",
+    "4h": "4HOURS",
+    "1d": "1DAY",
+}
+
 DYDX = VenueRest(
     name="dydx",
     ccxt_id="dydx",
@@ -57,9 +67,7 @@ DYDX = VenueRest(
             Route("indexer_get_perpetualmarkets", "GET /v4/perpetualMarkets", {"ip": 1}, _DOCS), ({},), wire.listings
         )
     },
-    intervals={
-        "1m": "1MIN", "5m": "5MINS", "15m": "15MINS", "30m": "30MINS", "1h": "1HOUR", "4h": "4HOURS", "1d": "1DAY",
-    },  # fmt: skip
+    intervals=_INTERVALS,
     symbol_hint="BTCUSD, which is BTC-USD there",
     missing={("mark", "linear"): _NO_MARKS, ("index", "linear"): _NO_MARKS},
     pause_s={429: 10.0},

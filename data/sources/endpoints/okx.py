@@ -49,6 +49,21 @@ def _candles(
 
 _INSTRUMENTS = Route("public_get_public_instruments", "GET /api/v5/public/instruments", {"ip": 1}, _CCXT)
 
+# Bars above four hours open at midnight in Hong Kong unless the UTC form is asked for.
+_INTERVALS = {
+    "1m": "1m",
+    "3m": "3m",
+    "5m": "5m",
+    "15m": "15m",
+    "30m": "30m",
+    "1h": "1H",
+    "2h": "2H",
+    "4h": "4H",
+    "6h": "6Hutc",
+    "12h": "12Hutc",
+    "1d": "1Dutc",
+}
+
 OKX = VenueRest(
     name="okx",
     ccxt_id="okx",
@@ -62,7 +77,9 @@ OKX = VenueRest(
         ("mark", "linear"): _candles("history-mark-price-candles", wire.prices),
         ("index", "linear"): _candles("history-index-candles", wire.prices, _index_parameters, weight=2),
         ("funding", "linear"): SeriesRoute(
-            Route("public_get_public_funding_rate_history", "GET /api/v5/public/funding-rate-history", {"ip": 2}, _CCXT),
+            Route(
+                "public_get_public_funding_rate_history", "GET /api/v5/public/funding-rate-history", {"ip": 2}, _CCXT
+            ),
             rows=100,
             order=Order.BACKWARD,
             parameters=_funding_parameters,
@@ -75,11 +92,7 @@ OKX = VenueRest(
         "spot": MarketsRoute(_INSTRUMENTS, ({"instType": "SPOT"},), wire.listings),
         "linear": MarketsRoute(_INSTRUMENTS, ({"instType": "SWAP"},), wire.listings),
     },
-    # Bars above four hours open at midnight in Hong Kong unless the UTC form is asked for.
-    intervals={
-        "1m": "1m", "3m": "3m", "5m": "5m", "15m": "15m", "30m": "30m", "1h": "1H", "2h": "2H", "4h": "4H",
-        "6h": "6Hutc", "12h": "12Hutc", "1d": "1Dutc",
-    },  # fmt: skip
+    intervals=_INTERVALS,
     symbol_hint="BTCUSDT, which is BTC-USDT-SWAP there",
     pause_s={429: 2.0},
     envelope=True,

@@ -83,6 +83,18 @@ class _Brackets(msgspec.Struct):
     brackets: list[_Bracket]
 
 
+class _CoinCandle(msgspec.Struct, array_like=True, gc=False):
+    time_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    contracts: float
+    close_time_ms: int
+    volume: float  # base asset volume
+
+
+_COIN_CANDLES = msgspec.json.Decoder(list[_CoinCandle], strict=False)
 _CANDLES = msgspec.json.Decoder(list[Candle], strict=False)
 _PRICES = msgspec.json.Decoder(list[OpenHighLowClose], strict=False)
 _FUNDING = msgspec.json.Decoder(list[_Funding], strict=False)
@@ -98,8 +110,13 @@ def server_time(content: bytes) -> int:
 
 
 def bars(content: bytes) -> Columns:
-    """``klines``: columns of traded bars; volume in base units (contracts for COIN-M)."""
+    """``klines`` of spot and USD-M: columns of traded bars, volume in base units."""
     return bar_columns(_CANDLES.decode(content))
+
+
+def coin_bars(content: bytes) -> Columns:
+    """``klines`` of COIN-M, whose sixth element counts contracts: volume in base units is the eighth."""
+    return bar_columns(_COIN_CANDLES.decode(content))
 
 
 def prices(content: bytes) -> Columns:

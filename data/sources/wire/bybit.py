@@ -69,6 +69,24 @@ class _RiskLimit(msgspec.Struct):
     deduction: str = msgspec.field(name="mmDeduction", default="")
 
 
+class _InverseCandle(msgspec.Struct, array_like=True, gc=False):
+    time_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    contracts: float
+    volume: float  # turnover: base coin, for inverse contracts
+
+
+class _InverseCandleList(msgspec.Struct):
+    rows: list[_InverseCandle] = msgspec.field(name="list")
+
+
+class _InverseCandles(msgspec.Struct):
+    result: _InverseCandleList
+
+
 class _CandleList(msgspec.Struct):
     rows: list[Candle] = msgspec.field(name="list")
 
@@ -124,6 +142,7 @@ class _Time(msgspec.Struct):
 
 
 _CANDLES = msgspec.json.Decoder(_Candles, strict=False)
+_INVERSE_CANDLES = msgspec.json.Decoder(_InverseCandles, strict=False)
 _PRICES = msgspec.json.Decoder(_PriceRows, strict=False)
 _FUNDING = msgspec.json.Decoder(_Fundings, strict=False)
 _INTEREST = msgspec.json.Decoder(_Interests, strict=False)
@@ -138,8 +157,13 @@ def server_time(content: bytes) -> int:
 
 
 def bars(content: bytes) -> Columns:
-    """``market/kline``: volume in base coin (linear, spot), in USD contracts (inverse)."""
+    """``market/kline`` of spot and linear: volume in base coin."""
     return bar_columns(_CANDLES.decode(content).result.rows)
+
+
+def inverse_bars(content: bytes) -> Columns:
+    """``market/kline`` of inverse, whose volume counts USD: the turnover is in base coin."""
+    return bar_columns(_INVERSE_CANDLES.decode(content).result.rows)
 
 
 def prices(content: bytes) -> Columns:

@@ -120,7 +120,7 @@ def listings(content: bytes, kind: str) -> tuple[list[Listing], str]:
 
 
 def _is(instrument: _Instrument, kind: str) -> bool:
-    return kind == "spot" or instrument.contract_type == kind
+    return kind in ("spot", instrument.contract_type)
 
 
 def _listing(instrument: _Instrument, kind: str) -> Listing:
