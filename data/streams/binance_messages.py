@@ -10,14 +10,14 @@ from typing import Literal
 
 import msgspec
 
-from data.streams.events import PerpUpdate, TopOfBook
+from data.streams.events import TopOfBook, WholePerpUpdate
 from data.streams.frames import Levels, Milliseconds, Number, Price, SequenceId, Symbol
 
 VENUE = "binance"
 
 
 class MarkPrice(
-    PerpUpdate,
+    WholePerpUpdate,
     frozen=True,
     gc=False,
     kw_only=True,

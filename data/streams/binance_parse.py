@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from data.streams import binance_messages as messages
 from data.streams.events import (
@@ -78,18 +79,16 @@ def _marks(kind: str, rows: list[messages.MarkPrice]) -> Sequence[Event]:
 
 
 def _plain_mark(row: messages.MarkPrice) -> PerpUpdate:
+    rate = None if row.funding_rate == "" else row.funding_rate
+    settlement_ms = row.next_settlement_ms or None
     contract, _, _ = row.symbol.partition("_")
+    if not contract.endswith("USD"):
+        return structs.replace(row, funding_rate=rate, next_settlement_ms=settlement_ms)
+    # Since the merge of 2026-06-30 coin-margined rows (BTCUSD_PERP) may stand in the same array: venues.md 3.1.
     return PerpUpdate(
-        venue=VENUE,
-        # Since the merge of 2026-06-30 coin-margined rows (BTCUSD_PERP) may stand in the same array: venues.md 3.1.
-        kind="inverse" if contract.endswith("USD") else "linear",
-        symbol=row.symbol,
-        event_ms=row.event_ms,
-        mark=row.mark,
-        index=row.index,
-        funding_rate=None if row.funding_rate == "" else row.funding_rate,
-        next_settlement_ms=row.next_settlement_ms or None,
-    )
+        venue=VENUE, kind="inverse", symbol=row.symbol, event_ms=row.event_ms, mark=row.mark, index=row.index,
+        funding_rate=rate, next_settlement_ms=settlement_ms,
+    )  # fmt: skip
 
 
 def _one_mark(kind: str, row: messages.MarkPrice) -> Sequence[Event]:

@@ -52,6 +52,13 @@ class PerpUpdate(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="perp"
     snapshot: bool = True
 
 
+class WholePerpUpdate(PerpUpdate, frozen=True, gc=False, kw_only=True, tag="perp"):
+    """Base of updates that are always whole, stamped, without sequence and interval, of one venue and kind per class.
+
+    Stores may take many of one such class in together.
+    """
+
+
 class TopOfBook(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="top"):
     """Best bid and ask. ``event_ms`` is None where the venue stamps none (Binance spot)."""
 
