@@ -104,8 +104,8 @@ def screen(
     """One row per contract, best net carry first, over the ``lookback_days`` before the last settlement of all.
 
     ``forecast``: the strategy's weighted mean now. ``net``: mean over the lookback for the holding period, less the
-    round trip, per year. ``ended``: the contract's last settlement lies more than ``largest_gap_days`` before that of the
-    others, so it is probably not listed any more. ``spot_leg``: the shipped spot instrument on the same venue.
+    round trip, per year. ``ended``: the contract's last settlement lies more than ``largest_gap_days`` before that of
+    the others, so it is probably not listed any more. ``spot_leg``: the shipped spot instrument on the same venue.
     """
     given = costs or Costs()
     end_ms = histories.end_ms

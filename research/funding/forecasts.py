@@ -109,13 +109,18 @@ def _errors(made: Mapping[str, Floats], target: Floats, overlap: int) -> list[di
                 "mean_error_percent_a_year": float(error.mean()),
                 "mae_percent_a_year": float(np.abs(error).mean()),
                 "rmse_percent_a_year": float(np.sqrt((error**2).mean())),
-                "sign_hits_percent": float((np.sign(values[known]) == np.sign(came)).mean()) * 100.0,
+                "sign_hits_percent": _sign_hits(values[known], came),
                 "mae_less_than_last_rate_percent_a_year": better.value,
                 "mae_less_low95_percent_a_year": better.low,
                 "mae_less_high95_percent_a_year": better.high,
             }
         )
     return rows
+
+
+def _sign_hits(forecast: Floats, came: Floats) -> float:
+    """Share of forecasts with the right sign, per cent; NaN for a method that never names one."""
+    return float((np.sign(forecast) == np.sign(came)).mean()) * 100.0 if forecast.any() else float("nan")
 
 
 def prediction_errors(contract: FundingHistory, predicted: pd.DataFrame, lead_hours: Sequence[float]) -> pd.DataFrame:

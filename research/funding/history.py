@@ -156,13 +156,17 @@ def _read(series: Series, tolerance_ms: int) -> FundingHistory | str:
         len(calendar.missing_ms),
         calendar.segments,
         tuple(
-            Limit(float(finding.samples[0]["funding_rate"]), finding.count, finding.first_ms or 0)
+            Limit(float(finding.samples[0]["funding_rate"]), finding.count, _instant(finding.first_ms or 0))
             for finding in findings
             if finding.kind == "clamped_rate"
         ),
         series.info.provenance.source,
         series.info.provenance.synthetic,
     )
+
+
+def _instant(stamp_ms: int) -> int:
+    return (stamp_ms + HOUR_MS // 2) // HOUR_MS * HOUR_MS
 
 
 def span(contract: FundingHistory) -> str:
