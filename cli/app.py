@@ -13,7 +13,16 @@ from typer.core import TyperGroup
 
 from cli import console
 
-COMMAND_MODULES = ("cli.sample", "cli.ingest", "cli.data", "cli.backtest", "cli.calc", "cli.oracle")
+COMMAND_MODULES = (
+    "cli.sample",
+    "cli.ingest",
+    "cli.data",
+    "cli.backtest",
+    "cli.calc",
+    "cli.fetch",
+    "cli.oracle",
+    "cli.venues",
+)
 
 HELP = """Backtest spot/perp basis trades with exact two-leg accounting.
 

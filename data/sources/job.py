@@ -18,7 +18,7 @@ from data.sources.completeness import Proof
 from data.sources.endpoints.known import interval_of, rest_of, series_route
 from data.sources.faults import BanError, KeyRefusedError
 from data.sources.ledger import FOLDER
-from data.sources.listings import find_listings
+from data.sources.listings import all_listings, find_listings
 from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Tally, series_key
 from data.sources.wire.columns import Listing
 from data.store.lake import Lake
@@ -28,7 +28,10 @@ from data.store.series import SeriesKey
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """What is asked for. ``hi_ms`` None: up to now. ``timeframe`` counts for bars, mark and index only."""
+    """What is asked for. ``hi_ms`` None: up to now. ``timeframe`` counts for bars, mark and index only.
+
+    ``every_symbol``: all that trade, dated contracts left out, instead of ``symbols``.
+    """
 
     venue: str
     series: str
@@ -39,6 +42,7 @@ class FetchRequest:
     timeframe: str
     options: SeriesOptions = field(default_factory=SeriesOptions)
     symbols_at_once: int = 8
+    every_symbol: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def fetch(
     series_route(rest, request.series, request.kind)
     if request.series in TIMED_SERIES:
         interval_of(rest, request.timeframe)
-    if not request.symbols:
+    if not request.symbols and not request.every_symbol:
         raise UsageError("no symbol was given", remedy=f"--symbol, for example {rest.symbol_hint}")
     with only_fetch(lake, request.venue):
         return asyncio.run(_fetch(request, lake, client_options, credentials, on_start, on_progress))
@@ -123,7 +127,7 @@ async def _fetch(
 ) -> FetchOutcome:
     async with Client(rest_of(request.venue), client_options, credentials) as client:
         await client.read_clock()
-        listings = await find_listings(client, request.kind, tuple(dict.fromkeys(request.symbols)))
+        listings = await _listings(request, client)
         lo, hi = await _range(request, client)
         works = [_work(request, lake, client, listing, lo, hi, on_progress) for listing in listings]
         on_start(sum(end - start for work in works for start, end in work.ledger.missing(lo, hi)))
@@ -132,6 +136,13 @@ async def _fetch(
         outcomes = await asyncio.gather(*(_run(work, turns, stop) for work in works))
         notes = tuple(words for words in (client.clock_words(),) if words)
         return FetchOutcome(tuple(outcomes), notes, client.calls, client.limiter.waited_s)
+
+
+async def _listings(request: FetchRequest, client: Client) -> list[Listing]:
+    if not request.every_symbol:
+        return await find_listings(client, request.kind, tuple(dict.fromkeys(request.symbols)))
+    listed = await all_listings(client, request.kind)
+    return [entry for entry in listed if entry.is_trading and entry.is_perpetual]
 
 
 class _Stop:

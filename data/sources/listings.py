@@ -10,6 +10,7 @@ from data.sources.client import Client
 from data.sources.endpoints.base import MarketsRoute
 from data.sources.faults import UnknownSymbolError
 from data.sources.wire.columns import Listing
+from data.store.pieces import instrument_symbol
 
 
 async def all_listings(client: Client, kind: str) -> list[Listing]:
@@ -36,7 +37,7 @@ async def find_listings(client: Client, kind: str, symbols: Sequence[str]) -> li
         return pick(await all_listings(client, kind), symbols, client, kind)
     found: list[Listing] = []
     for symbol in symbols:
-        asked = route.one(symbol)
+        asked = route.one(instrument_symbol(symbol))
         listed, _ = await client.call(route.route, asked, lambda content: route.parse(content, kind))
         found += pick(listed, [symbol], client, kind)
     return found
@@ -46,7 +47,8 @@ def pick(listed: Sequence[Listing], symbols: Sequence[str], client: Client, kind
     """Listings by our symbol or the venue's, the trading one first where a name was used twice."""
     chosen = []
     for symbol in symbols:
-        matches = [entry for entry in listed if symbol in (entry.symbol, entry.venue_id)]
+        names = {symbol, instrument_symbol(symbol)}  # BTC/USDT is BTCUSDT
+        matches = [entry for entry in listed if not names.isdisjoint((entry.symbol, entry.venue_id))]
         if not matches:
             close = get_close_matches(symbol, [entry.symbol for entry in listed], n=3)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
