@@ -21,6 +21,8 @@ LINES_SHOWN = 8
 POINTS_PER_LINE = 2_000
 _AVERAGE_DAYS = 30
 _BARS_SHOWN = 20
+_MAJORS = ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "LINK")
+_HOURS_OF_A_MONTH = 730
 _NO_TIME: Integers = np.empty(0, dtype=np.int64)
 
 
@@ -35,7 +37,7 @@ def build_figures(
         seasonality_figure(shown),
         autocorrelation_figure(shown, tables["autocorrelation"]),
         runs_figure(shown),
-        spread_figure(histories),
+        *([spread_figure(histories)] if len(tables["spreads"]) else []),
         forecast_figure(tables["forecast_errors"]),
         ranking_figure(tables["screen"]),
         universe_figure(tables["screen"]),
@@ -44,8 +46,13 @@ def build_figures(
 
 
 def most_telling(histories: FundingHistories, count: int = LINES_SHOWN) -> list[FundingHistory]:
-    """The contracts with the longest histories, which lines are drawn of; in the order of their names."""
-    longest = sorted(histories.contracts, key=lambda contract: (-contract.hours, contract.key))[:count]
+    """The contracts that lines are drawn of: the longest histories, majors first among equals; in order of names."""
+
+    def rank(contract: FundingHistory) -> tuple[int, int, str]:
+        major = _MAJORS.index(contract.base) if contract.base in _MAJORS else len(_MAJORS)
+        return -round(contract.hours / _HOURS_OF_A_MONTH), major, str(contract.key)
+
+    longest = sorted(histories.contracts, key=rank)[:count]
     return sorted(longest, key=lambda contract: contract.key)
 
 
@@ -100,21 +107,20 @@ def distribution_figure(shown: Sequence[FundingHistory]) -> Figure:
     layout["margin"] |= {"b": 48}
     note = "Between the 1st and the 99th percentile. The peak at 10.95 % a year is the interest of 0.01 % per 8 hours."
     label = f"Histogram of annual funding rates of {len(shown)} contracts from {number(low, 1)} to {number(high, 1)} %."
-    return finish("distribution", "Distribution", note, label, data, layout, 360, is_time=False)
+    return finish("distribution", "Rates by frequency", note, label, data, layout, 360, is_time=False)
 
 
 def seasonality_figure(shown: Sequence[FundingHistory]) -> Figure:
-    """Mean rate by weekday and hour of settlement less the contract's mean, as a heat map of one contract at a time."""
+    """Mean rate by weekday and hour less the contract's mean, as a heat map of one contract at a time."""
     grids = [hour_by_weekday(contract) - mean_annual(contract).value for contract in shown]
-    used = np.flatnonzero(np.any([np.isfinite(grid).any(axis=0) for grid in grids], axis=0))
     choices: list[dict[str, Any]] = []
     for contract, grid in zip(shown, grids, strict=True):
         known = np.abs(grid[np.isfinite(grid)])
         limit = max(float(np.quantile(known, 0.95)), 0.1) if len(known) else 1.0
-        choices.append({"name": contract.name, "z": [rounded(row[used]) for row in grid], "zmax": round(limit, 4)})
+        choices.append({"name": contract.name, "z": [rounded(row) for row in grid], "zmax": round(limit, 4)})
     heat = {
         "type": "heatmap",
-        "x": [f"{hour:02d}:00" for hour in used],
+        "x": [f"{hour:02d}:00" for hour in range(24)],
         "y": list(WEEKDAYS),
         "z": choices[0]["z"],
         "zmin": -choices[0]["zmax"],
@@ -132,9 +138,9 @@ def seasonality_figure(shown: Sequence[FundingHistory]) -> Figure:
         "yaxis": {"autorange": "reversed", "showgrid": False, "zeroline": False},
         "hovermode": "closest",
     }
-    note = "Mean rate by weekday and UTC hour of settlement less the contract's mean, points a year: blue is above it."
+    note = "Mean of the hours that settlements pay for, less the contract's mean; points a year, blue is above it. UTC."
     label = (
-        "Heat map of funding by weekday and hour of settlement; the tables below hold the means by hour and weekday."
+        "Heat map of mean funding by weekday and hour; the tables below hold the means by settlement and by weekday."
     )
     figure = finish("funding", "By hour and weekday", note, label, [heat], layout, 300, is_time=False)
     figure.choices.extend(choices)
@@ -162,7 +168,7 @@ def autocorrelation_figure(shown: Sequence[FundingHistory], table: pd.DataFrame)
     layout["margin"] |= {"b": 48}
     note = "Shaded: where it would lie in 95 % of cases if rates were independent, for the shortest of these histories."
     label = f"Autocorrelation of funding of {len(shown)} contracts by lag; the table below holds half-lives."
-    return finish("autocorrelation", "Persistence", note, label, data, layout, 340, is_time=False)
+    return finish("autocorrelation", "Autocorrelation", note, label, data, layout, 340, is_time=False)
 
 
 def _band(axis: str, low: float, high: float) -> dict[str, Any]:
@@ -215,7 +221,7 @@ def spread_figure(histories: FundingHistories, window_hours: int = 8) -> Figure:
     layout = stacked_layout(bounds, [("Sum of differences, % of notional", 1.0, ",.10~g")])
     note = f"Windows of {window_hours} hours that both venues cover whole. Rising: the first venue pays shorts more."
     label = f"Line chart of summed funding differences of {len(data)} pairs of venues."
-    return finish("spread", "Between venues", note, label, data, layout, 360)
+    return finish("spread", "Funding of one venue less another, summed", note, label, data, layout, 360)
 
 
 def forecast_figure(table: pd.DataFrame) -> Figure:
@@ -233,27 +239,38 @@ def forecast_figure(table: pd.DataFrame) -> Figure:
     layout["margin"] |= {"b": 48}
     note = "Median over the contracts. Smaller is better; zero is the error of forecasting nothing."
     label = "Grouped bars of forecast errors by method and horizon; the table below holds them per contract."
-    return finish("forecast", "Forecast errors", note, label, data, layout, 360, is_time=False)
+    return finish("forecast", "Size of the error by method and horizon", note, label, data, layout, 360, is_time=False)
 
 
 def ranking_figure(screened: pd.DataFrame) -> Figure:
-    """The contracts with the highest and lowest net carry."""
+    """The contracts with the highest and, on a scale of their own, those with the lowest net carry."""
     known = screened[screened["net_percent_a_year"].notna()]
     head = known.head(_BARS_SHOWN)
     tail = known.iloc[max(len(head), len(known) - _BARS_SHOWN) :]
+    layout = stacked_layout(_NO_TIME, [("Net carry, % a year: highest", 1.0, ",.10~g")])
     data = []
-    for name, slot, rows in (("Highest", 0, head), ("Lowest", 1, tail)):
-        names = [f"{html.escape(str(row.symbol))} {html.escape(str(row.venue))}" for row in rows.itertuples()]
+    for slot, (axis, name, rows) in enumerate((("", "Highest", head), ("2", "Lowest", tail))):
+        names = [_named(row) for row in rows.itertuples()]
         y = rounded(rows["net_percent_a_year"].to_numpy(float))
-        data.append({"type": "bar", "name": name, "x": names, "y": y, "meta": {"slot": slot}})
-    layout = stacked_layout(_NO_TIME, [("Net carry, % a year", 1.0, ",.10~g")])
-    layout["xaxis"] |= {"type": "category", "tickangle": -50, "tickfont": {"size": 10}}
-    layout["margin"] |= {"b": 110}
+        where = {"xaxis": f"x{axis}", "yaxis": f"y{axis}"}
+        data.append({"type": "bar", "name": name, "x": names, "y": y, "meta": {"slot": slot}} | where)
+    layout["xaxis"] |= {"type": "category", "tickangle": -55, "tickfont": {"size": 10}}
+    if len(tail):
+        layout["xaxis"]["domain"] = [0.0, 0.47]
+        layout["xaxis2"] = layout["xaxis"] | {"domain": [0.53, 1.0], "anchor": "y2"}
+        layout["yaxis2"] = layout["yaxis"] | {"anchor": "x2"}
+        layout["annotations"].append(layout["annotations"][0] | {"text": "Lowest, another scale", "x": 0.53})
+    layout |= {"showlegend": False, "hovermode": "closest"}
+    layout["margin"] |= {"b": 120}
     label = f"Bars of net carry of {len(head)} contracts with the highest and {len(tail)} with the lowest."
     note = (
         "Long spot, short perp, after taker fees of both legs, over the holding period. The table has every contract."
     )
-    return finish("ranking", "Net carry after costs", note, label, data, layout, 420, is_time=False)
+    return finish("ranking", "Highest and lowest net carry", note, label, data, layout, 440, is_time=False)
+
+
+def _named(row: Any) -> str:
+    return f"{html.escape(str(row.symbol))} {html.escape(str(row.venue))}"
 
 
 def universe_figure(screened: pd.DataFrame) -> Figure:
@@ -269,18 +286,23 @@ def universe_figure(screened: pd.DataFrame) -> Figure:
                 "name": f"every {interval} h",
                 "x": encode(rows["deviation_percent_a_year"].to_numpy(float)),
                 "y": encode(rows["mean_percent_a_year"].to_numpy(float)),
-                "text": [f"{html.escape(str(r.symbol))} {html.escape(str(r.venue))}" for r in rows.itertuples()],
+                "text": [_named(row) for row in rows.itertuples()],
                 "hovertemplate": "%{text}<br>mean %{y:.1f} % a year<br>deviation %{x:.1f} %<extra></extra>",
                 "marker": {"size": 7, "opacity": 0.65},
                 "meta": {"slot": index, "known": len(rows)},
             }
         )
     layout = stacked_layout(_NO_TIME, [("Mean, % a year", 1.0, ",.10~g")])
-    layout["xaxis"] |= {"type": "log" if len(table) > 20 else "linear", "title": {"text": "Deviation, % a year"}}
+    layout["xaxis"] |= {"type": "linear", "title": {"text": "Deviation, % a year"}}
+    note = "One point per contract over the lookback, by its present settlement interval."
+    if len(table) > 50:
+        x, y = (table[f"{name}_percent_a_year"].dropna().to_numpy(float) for name in ("deviation", "mean"))
+        layout["xaxis"]["range"] = [0.0, float(np.quantile(x, 0.97))]
+        layout["yaxis"]["range"] = [float(np.quantile(y, 0.03)), 1.05 * float(y.max())]
+        note += " Axes leave out the wildest three in a hundred; double-click shows all."
     layout |= {"hovermode": "closest"}
     layout["yaxis"]["zeroline"] = True
     layout["margin"] |= {"b": 48}
-    note = "One point per contract over the lookback, by its present settlement interval."
     label = f"Scatter of mean against variability of funding of {len(table)} contracts."
     return finish("universe", "All contracts", note, label, data, layout, 440, is_time=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,16 @@ import pandas as pd
 from research.report.markup import coloured
 from research.report.words import DASH, escape, is_number, number, signed
 
-_SIGNED = ("mean_", "forecast_", "net_", "median_percent", "funding_percent", "spread_", "mae_less", "limit_percent")
-_DIGITS: Mapping[str, int] = {"phi": 3, "autocorrelation": 3, "correlation": 3, "rate_percent": 4, "limit_percent": 4}
+_SIGNED = re.compile(
+    r"(mean_|forecast_|net_|hold_net_|median_|p05_|p95_|spread_p|mae_less_).*(_percent_a_year|_bps)|mean_spread_.*"
+    r"|funding_percent_\d+|limit_percent|(lowest|highest)_rate_percent|mean_error_.*"
+)
+_DIGITS = (
+    (re.compile(r"phi.*|.*correlation.*"), 3),
+    (re.compile(r".*_rate_percent|limit_percent"), 4),
+    (re.compile(r"half_life.*"), 1),
+    (re.compile(r".*_run_hours.*|interval_hours|positive_share.*|holds_apart"), 0),
+)
 
 
 def frame_table(
@@ -47,9 +56,11 @@ def shown_number(name: str, value: Any) -> str:
     """A number with the digits of its unit; gains and losses in their colours where the sign matters."""
     if value == float("inf"):
         return "never" if name.startswith("break_even") else "\u221e"
-    if isinstance(value, int) or name in ("year", "hour_utc"):
-        return f"{int(value)}" if name in ("year", "hour_utc") else number(value, 0)
-    digits = next((places for start, places in _DIGITS.items() if name.startswith(start)), 2)
-    if any(name.startswith(start) for start in _SIGNED):
+    if name == "hour_utc":
+        return f"{int(value):02d}:00"
+    if isinstance(value, int):
+        return number(value, 0)
+    digits = next((places for pattern, places in _DIGITS if pattern.fullmatch(name)), 2)
+    if _SIGNED.fullmatch(name):
         return coloured(value, signed(value, digits))
     return number(value, digits)

@@ -32,7 +32,19 @@ SECTIONS = (
     ("data", "Data and method"),
 )
 _NAMES = {"venue": "Venue", "symbol": "Contract"}
-_TEXT = ("venue", "symbol", "weekday", "left", "right", "base", "horizon", "method", "intervals_hours", "spot_leg")
+_TEXT = (
+    "venue",
+    "symbol",
+    "weekday",
+    "left",
+    "right",
+    "base",
+    "horizon",
+    "method",
+    "intervals_hours",
+    "spot_leg",
+    "now",
+)
 _ROWS_WITHOUT_CONTROLS = 60
 
 
@@ -129,7 +141,7 @@ def _body(study: Study, figures: Mapping[str, Figure], shown: Sequence[FundingHi
         + _persistence(study.tables["persistence"])
         + chart(figures["runs"])
         + _flips(study.tables["sign_flips"]),
-        "venues": chart(figures["spread"]) + _spreads(study.tables["spreads"]),
+        "venues": (chart(figures["spread"]) if "spread" in figures else "") + _spreads(study.tables["spreads"]),
         "forecasts": chart(figures["forecast"]) + _forecasts(study.tables["forecast_errors"], shown),
         "carry": chart(figures["ranking"]) + _net(study.tables["net_carry"]),
         "screen": chart(figures["universe"]) + _screen(study.tables["screen"]) + _ranking(study.ranking),
@@ -241,10 +253,11 @@ def _flips(frame: pd.DataFrame) -> str:
         "mean_negative_run_hours": "Mean run < 0, h",
         "median_negative_run_hours": "Median",
         "longest_negative_run_hours": "Longest",
-        "current_sign": "Sign now",
+        "now": "Now",
         "current_run_hours_so_far": "For so far, h",
     }
-    return _table_card("Changes of sign", frame, heads, "Means and medians over complete runs.")
+    words = frame["current_sign"].map({1: "positive", -1: "negative", 0: "zero"})
+    return _table_card("Changes of sign", frame.assign(now=words), heads, "Means and medians over complete runs.")
 
 
 def _spreads(frame: pd.DataFrame) -> str:
@@ -263,6 +276,8 @@ def _spreads(frame: pd.DataFrame) -> str:
         "correlation_low95": "95 % from",
         "correlation_high95": "95 % to",
     }
+    if frame.empty:
+        return card("Differences between venues", '<p class="note">No base asset is here on two venues at once.</p>')
     note = "First less second per window. Correlation: Fisher's interval with the number of independent windows."
     return _table_card("Differences between venues", frame, heads, note)
 

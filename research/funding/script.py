@@ -29,7 +29,7 @@ document.querySelectorAll('table.sortable').forEach(table => {
     const most = whole || !controls ? chosen.length : 40;
     body.replaceChildren(...chosen.slice(0, most));
     if (!controls) return;
-    const count = Math.min(most, chosen.length) + ' of ' + chosen.length + ' contracts';
+    const count = Math.min(most, chosen.length) + ' of ' + chosen.length + ' rows';
     controls.querySelector('.count').textContent = count;
     controls.querySelector('button').textContent = whole ? 'Show 40' : 'Show all';
   }

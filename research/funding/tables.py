@@ -141,12 +141,16 @@ def by_weekday(histories: FundingHistories) -> pd.DataFrame:
 
 
 def hour_by_weekday(contract: FundingHistory) -> Floats:
-    """Mean rate in percent a year by weekday of the settlement (rows, Monday first) and its UTC hour (24 columns)."""
-    hours = contract.time_ms // HOUR_MS
-    place = (hours // HOURS_OF_A_DAY + _THURSDAY) % 7 * HOURS_OF_A_DAY + hours % HOURS_OF_A_DAY
-    known = np.isfinite(contract.rate)
-    counts = np.bincount(place[known], minlength=168).astype(np.float64)
-    sums = np.bincount(place[known], weights=contract.annual[known] * PERCENT, minlength=168)
+    """Mean rate in percent a year of the hours that settlements pay for: weekday (rows, Monday first) and UTC hour.
+
+    The rate of a settlement counts for every hour of its interval, so contracts of 1 and of 8 hours fill the same grid.
+    """
+    first, hourly = statistics.hourly_accrual(contract.time_ms, contract.rate, contract.interval_hours)
+    hours = first // HOUR_MS + np.arange(len(hourly))
+    known = np.isfinite(hourly)
+    place = ((hours // HOURS_OF_A_DAY + _THURSDAY) % 7 * HOURS_OF_A_DAY + hours % HOURS_OF_A_DAY)[known]
+    counts = np.bincount(place, minlength=168).astype(np.float64)
+    sums = np.bincount(place, weights=hourly[known] * A_YEAR, minlength=168)
     return np.where(counts > 0, sums / np.maximum(counts, 1.0), np.nan).reshape(7, HOURS_OF_A_DAY)
 
 
