@@ -11,6 +11,7 @@ import numpy as np
 
 from crypto.errors import DataError
 from data.feed.bars import MinuteBars
+from data.feed.names import our_symbol
 from data.feed.reading import RecordingReader
 from data.feed.replay import recorded_events
 from data.store.lake import Lake
@@ -40,32 +41,33 @@ class _Collector:
         self.funding: dict[tuple[str, str, str], dict[int, tuple[float, float]]] = {}
         self._last: dict[tuple[str, str, str, str], float] = {}
 
-    def take(self, event: Event) -> None:
-        """Note what the event says of mark, index or settled funding."""
+    def take(self, event: Event, received_ns: int) -> None:
+        """Note what the event says of mark, index or settled funding; its time is the venue's where it stamps one."""
         if isinstance(event, PerpUpdate):
-            self._price(event, "mark", event.mark)
-            self._price(event, "index", event.index)
+            time_ms = received_ns // 1_000_000 if event.event_ms is None else event.event_ms
+            self._price(event, time_ms, "mark", event.mark)
+            self._price(event, time_ms, "index", event.index)
         elif isinstance(event, FundingSettled):
             rates = self.funding.setdefault((event.venue, event.kind, event.symbol), {})
             rates[event.settlement_ms] = (event.rate, np.nan if event.mark is None else event.mark)
 
-    def _price(self, event: PerpUpdate, series: str, price: float | None) -> None:
+    def _price(self, event: PerpUpdate, time_ms: int, series: str, price: float | None) -> None:
         """A partial message that leaves the price out confirms the last one."""
         key = (event.venue, event.kind, event.symbol, series)
         if price is None:
             price = None if event.snapshot else self._last.get(key)
-        if price is None or not price > 0.0 or not event.event_ms:
+        if price is None or not price > 0.0:
             self._last.pop(key, None)
             return
         self._last[key] = price
-        self.prices.setdefault(key, MinuteBars()).add(event.event_ms, price)
+        self.prices.setdefault(key, MinuteBars()).add(time_ms, price)
 
 
 def export(reader: RecordingReader, protocols: Mapping[str, VenueProtocol], lake: Lake) -> list[Exported]:
     """Merge a recording into the lake; doing it again changes nothing. ``DataError`` as ``Lake.merge``."""
     collected = _Collector()
-    for _, event in recorded_events(reader, protocols):
-        collected.take(event)
+    for received_ns, event in recorded_events(reader, protocols):
+        collected.take(event, received_ns)
     origins = tuple(SourceFile(path.name, _sha256(path)) for path in reader.paths)
     exported = []
     for key, columns, incomplete, late in _series(collected):
@@ -84,7 +86,12 @@ def _series(collected: _Collector) -> Iterator[tuple[SeriesKey, Columns, int, in
     for (venue, kind, symbol, series), bars in sorted(collected.prices.items(), key=lambda item: item[0]):
         columns = bars.columns()
         if len(columns["time_ms"]):
-            yield SeriesKey(venue, kind, symbol, series, TIMEFRAME), columns, bars.incomplete, bars.late
+            yield (
+                SeriesKey(venue, kind, our_symbol(venue, symbol), series, TIMEFRAME),
+                columns,
+                bars.incomplete,
+                bars.late,
+            )
     for (venue, kind, symbol), rates in sorted(collected.funding.items()):
         times = sorted(rates)
         columns = {
@@ -92,7 +99,7 @@ def _series(collected: _Collector) -> Iterator[tuple[SeriesKey, Columns, int, in
             "funding_rate": np.array([rates[time][0] for time in times]),
             "mark_price": np.array([rates[time][1] for time in times]),
         }
-        yield SeriesKey(venue, kind, symbol, "funding"), columns, 0, 0
+        yield SeriesKey(venue, kind, our_symbol(venue, symbol), "funding"), columns, 0, 0
 
 
 def _sha256(path: Path) -> str:

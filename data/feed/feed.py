@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from crypto.errors import CarryError
 from data.feed.backoff import AttemptLimit
-from data.feed.engine import Engine
+from data.feed.clock import FeedClock
+from data.feed.engine import Engine, channel_note, interval_note, settled_note, start_note
+from data.feed.names import instrument
 from data.feed.options import FeedTimes
 from data.feed.recorder import Recorder, RecorderOptions
 from data.feed.rows import RowWriter
 from data.feed.server import SnapshotServer
 from data.feed.session import Taken
-from data.feed.settlements import FundingReader, SettlementReader
+from data.feed.settlements import FundingReader, Key, SettlementReader, interval_words
+from data.feed.status import describe
 from data.feed.supervisor import Supervisor
 from data.feed.view import Board
 from data.streams.events import FundingSettled
@@ -31,10 +33,11 @@ _NOTHING = Taken(0)
 
 @dataclass(frozen=True, slots=True)
 class FeedPlan:
-    """What to hold: a venue's adapter and its routes."""
+    """What to hold: a venue's adapter, its routes, and the instruments that were asked for (none: all)."""
 
     protocol: VenueProtocol
     routes: Sequence[Route]
+    expected: Sequence[Key] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +62,39 @@ class Feed:
         plans: Sequence[FeedPlan],
         options: FeedOptions,
         reader: FundingReader | None = None,
-        now_ns: Callable[[], int] = time.time_ns,
+        clock: FeedClock | None = None,
     ) -> None:
         self._options = options
-        self._now_ns = now_ns
-        self._started = False
+        self._clock = clock or FeedClock()
+        self._has_begun = False
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
         self._next_channel = 0
+        self._warned_of_clock: set[str] = set()
+        times = options.times
         self.engine = Engine({plan.protocol.venue: plan.protocol for plan in plans})
-        self.board = Board(self.engine, options.times)
-        self.recorder = Recorder(options.out, options.recorder, self._prelude, now_ns)
+        self.board = Board(self.engine, times, [key for plan in plans for key in plan.expected])
+        self.recorder = Recorder(options.out, options.recorder, self._prelude, self.now_ns)
         self.supervisors = _supervisors(plans, options, self)
         self.rows = None if options.rows is None else RowWriter(options.rows, options.row_seconds)
         self.server = None if options.socket is None else SnapshotServer(options.socket, self.snapshot, self.status)
         self._settlements = (
             None
             if reader is None
-            else SettlementReader(reader, options.times.settlement_waits, self.now_ms, self._settled, self._fail)
+            else SettlementReader(reader, times.settlement_waits, self._clock.wall_ms, self._settled, self._fail)
         )
 
-    def now_ms(self) -> int:
-        """Wall clock in milliseconds."""
-        return self._now_ns() // 1_000_000
+    def now_ns(self) -> int:
+        """Time that is given to what is received."""
+        return self._clock.now_ns()
+
+    def snapshot(self, wanted: Collection[str] | None = None) -> dict[str, Any]:
+        """All instruments, or those wanted, as ``Board.snapshot``."""
+        return self.board.snapshot(wanted, self.now_ns())
+
+    def status(self) -> dict[str, Any]:
+        """Connections, counts, sizes and what is stale."""
+        return describe(self)
 
     def stop(self) -> None:
         """Have ``run`` end cleanly."""
@@ -157,13 +170,13 @@ class Feed:
             self._fail(error)
             return _NOTHING
         if self.server is not None and self.server.has_subscribers:
-            self.server.publish(self.engine.take_changed())
+            self.server.publish(self.board.names(self.engine.take_changed()))
         return taken
 
     def _note(self, note: dict[str, Any]) -> None:
         if self._error is not None:
             return
-        received_ns = self._now_ns()
+        received_ns = self.now_ns()
         try:
             self.recorder.note(received_ns, note)
         except CarryError as error:
@@ -179,19 +192,30 @@ class Feed:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self._options.times.tick_seconds)
-            now_ms = self.now_ms()
+            now_ms = self._clock.wall_ms()
             if self.rows is not None:
                 self._write_rows(self.rows, now_ms)
             for change in self.engine.take_interval_changes():
-                log.warning("%s: %s", change.instrument, interval_words(change))
-            for instrument, settlement_ms in self.engine.watch.take_due(now_ms):
+                log.warning("%s: %s", instrument(*change.key), interval_words(change))
+                self._note(interval_note(change))
+            for key, settlement_ms in self.engine.watch.take_due(now_ms):
                 if self._settlements is not None:
-                    self._settlements.start(instrument, settlement_ms)
+                    self._settlements.start(key, settlement_ms)
+            self._warn_of_clocks()
 
     def _write_rows(self, rows: RowWriter, now_ms: int) -> None:
-        for instrument in self.board.instruments():
-            if rows.is_due(instrument, now_ms):
-                rows.write(instrument, now_ms, self.board.row(instrument, now_ms))
+        now_ns = self.now_ns()
+        for name, key in self.board.instruments().items():
+            if rows.is_due(name, now_ms) and (values := self.board.row(key, now_ns)) is not None:
+                rows.write(name, now_ms, values)
+
+    def _warn_of_clocks(self) -> None:
+        """Once per venue: its stamps and our clock are further apart than any network is slow."""
+        for venue, delay in self.engine.delays.items():
+            if abs(delay.least_ms) > self._options.times.skew_seconds * 1000.0 and venue not in self._warned_of_clock:
+                self._warned_of_clock.add(venue)
+                side = "ahead of" if delay.least_ms > 0.0 else "behind"
+                log.warning("our clock is %.1f s %s %s's: set it (NTP)", abs(delay.least_ms) / 1000.0, side, venue)
 
     async def _sync(self) -> None:
         while True:
@@ -200,8 +224,21 @@ class Feed:
                 await asyncio.to_thread(sync)
 
     def _prelude(self) -> list[dict[str, Any]]:
-        """Notes at the start of a segment: of the first that a run begins, of the others what is open and known."""
-        if not self._started:
-            self._started = True
-            return [{"note": "start"}]
-        return self.engine.checkpoint()
+        """Notes at the start of a segment: of the first that a run begins, of the others which channels are open."""
+        if not self._has_begun:
+            self._has_begun = True
+            return [start_note()]
+        return self.engine.open_channels()
+
+
+def _supervisors(plans: Sequence[FeedPlan], options: FeedOptions, feed: Feed) -> list[Supervisor]:
+    """One per route; the routes of a venue share its limit on connection attempts."""
+    supervisors = []
+    for plan in plans:
+        venue = plan.protocol.limits
+        limit = AttemptLimit(venue.connects, venue.connects_window_seconds)
+        supervisors += [
+            Supervisor(route, plan.protocol, options.times, feed, limit, options.seed, options.proxy)
+            for route in plan.routes
+        ]
+    return supervisors

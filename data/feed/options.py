@@ -16,8 +16,8 @@ class FeedTimes:
     ``tick_seconds``: how often rows, settlements and staleness are looked at.
     ``silence_scale``: factor on the venues' own silence and first-message limits.
     ``settlement_waits``: when a settled rate is asked for, after the settlement (venues publish it some seconds later).
-    ``stale_seconds``: a field that was confirmed longer ago than this is stale.
-    ``skew_seconds``: a venue's stamps further from the local clock than this make its values stale.
+    ``late_seconds``: a venue's values are stale when its messages come so much later than at best.
+    ``skew_seconds``: a difference between a venue's clock and ours that is worth a warning.
     """
 
     open_seconds: float = 10.0
@@ -31,5 +31,5 @@ class FeedTimes:
     tick_seconds: float = 0.25
     silence_scale: float = 1.0
     settlement_waits: tuple[float, ...] = (5.0, 30.0, 120.0, 600.0)
-    stale_seconds: float = 10.0
+    late_seconds: float = 5.0
     skew_seconds: float = 5.0

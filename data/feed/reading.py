@@ -52,5 +52,7 @@ def _segments_at(path: Path) -> list[Path]:
         raise DataError(f"{path} does not exist", remedy="name the folder of a recording, or one of its segments")
     paths = segment_paths(path)
     if not paths:
-        raise DataError(f"{path} holds no segment (*{SUFFIX})", remedy="name the folder that carry feed wrote to (--out)")
+        raise DataError(
+            f"{path} holds no segment (*{SUFFIX})", remedy="name the folder that carry feed wrote to (--out)"
+        )
     return paths

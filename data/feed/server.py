@@ -79,6 +79,11 @@ class SnapshotServer:
         """Connected clients."""
         return len(self._clients)
 
+    @property
+    def has_subscribers(self) -> bool:
+        """Whether anybody streams."""
+        return bool(self._subscribers)
+
     async def start(self) -> None:
         """Listen. A socket file that a killed feed left is replaced; the recording's lock keeps out a living one."""
         if len(os.fsencode(self.path)) > LONGEST_SOCKET_PATH_BYTES:

@@ -22,17 +22,26 @@ Answer = Acknowledged | Heartbeat
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of frames: how many carried market data, and the messages that concern the connection itself."""
+    """What became of frames: how many carried market data, and the messages that concern the connection itself.
+
+    ``lacks_snapshot``: the connection sends changes of something whose snapshot it has not sent.
+    """
 
     data_frames: int
     answers: Sequence[Answer] = ()
+    lacks_snapshot: bool = False
 
 
+FIRST_SECONDS = 5.0  # for acknowledgements and snapshots, where the route sets no limit for its first message
 _DIAL_ERRORS = (OSError, TimeoutError, InvalidHandshake, EOFError)  # what a venue or the network can cause
 
 
 class FrameSink(Protocol):
     """What a connection reports to. All calls come from the event loop and must not block for long."""
+
+    def now_ns(self) -> int:
+        """Time that is given to what is received, nanoseconds since 1970; it never goes back."""
+        ...
 
     def opening(self, route: Route) -> int:
         """A connection is dialled; returns the number of its channel."""
@@ -63,7 +72,9 @@ class Ended:
 class Session:
     """One connection. ``run`` returns when it is over; ``is_live`` is set by the first data frame."""
 
-    def __init__(self, route: Route, protocol: VenueProtocol, times: FeedTimes, sink: FrameSink, *, proxy: bool) -> None:
+    def __init__(
+        self, route: Route, protocol: VenueProtocol, times: FeedTimes, sink: FrameSink, *, proxy: bool
+    ) -> None:
         self._route = route
         self._protocol = protocol
         self._times = times
@@ -73,6 +84,7 @@ class Session:
         self._last_frame = 0.0
         self._waiting_acks = set(route.acknowledgements)
         self._refused = ""
+        self._lacks_since: float | None = None
         self._replies: asyncio.Queue[str] = asyncio.Queue()
         self.channel = 0
         self.is_live = asyncio.Event()
@@ -103,6 +115,7 @@ class Session:
         return await open_connection(
             self._route.address,
             self._take,
+            now_ns=self._sink.now_ns,
             open_seconds=self._times.open_seconds,
             ping_seconds=self._protocol.heartbeat.protocol_ping_seconds * self._times.silence_scale,
             close_seconds=self._times.close_seconds,
@@ -113,6 +126,10 @@ class Session:
         taken = self._sink.frames(self.channel, frames, received_ns)
         for answer in taken.answers:
             self._answer(answer)
+        if not taken.lacks_snapshot:
+            self._lacks_since = None
+        elif self._lacks_since is None:
+            self._lacks_since = self._loop.time()
         if taken.data_frames:
             self._last_frame = self._loop.time()
             self.is_live.set()
@@ -165,19 +182,26 @@ class Session:
 
     async def _watch(self, opened: float) -> str:
         """Look for silence. A subscription on a route that doesn't carry it is accepted and stays silent."""
-        scale = self._times.silence_scale
-        first, silence = self._route.first_message_seconds, self._route.silence_seconds
         while not self._refused:
             await asyncio.sleep(self._times.check_seconds)
-            now = self._loop.time()
-            if first is not None and now - opened > first * scale:
-                if not self.is_live.is_set():
-                    return f"no data within {first * scale:g} s of opening"
-                if self._waiting_acks:
-                    return f"subscription not acknowledged within {first * scale:g} s"
-            if silence is not None and self.is_live.is_set() and now - self._last_frame > silence * scale:
-                return f"silent for {silence * scale:g} s"
+            if reason := self._fault(self._loop.time(), opened):
+                return reason
         return "subscription refused"
+
+    def _fault(self, now: float, opened: float) -> str:
+        """What is wrong with the connection at this moment; empty when nothing is."""
+        scale = self._times.silence_scale
+        first = (self._route.first_message_seconds or FIRST_SECONDS) * scale
+        if self._lacks_since is not None and now - self._lacks_since > first:
+            return f"changes without their snapshot for {first:g} s"
+        if self._waiting_acks and now - opened > first:
+            return f"subscription not acknowledged within {first:g} s"
+        if self._route.first_message_seconds is not None and not self.is_live.is_set() and now - opened > first:
+            return f"no data within {first:g} s of opening"
+        silence = self._route.silence_seconds
+        if silence is not None and self.is_live.is_set() and now - self._last_frame > silence * scale:
+            return f"silent for {silence * scale:g} s"
+        return ""
 
     async def _hang_up(self, connection: FrameConnection) -> None:
         """Close politely; a peer that does not answer in time is cut off."""

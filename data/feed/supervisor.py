@@ -36,6 +36,7 @@ class Supervisor:
     seed: int
     proxy: bool = True
     attempts: int = 0
+    last_reason: str = ""
     _backoff: Backoff = field(init=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +80,7 @@ class Supervisor:
         return None
 
     async def _pause(self, ended: Ended) -> None:
+        self.last_reason = ended.reason
         wait = self._backoff.next_wait(ended.lived_seconds, ended.retry_after_seconds)
         log.warning("%s %s: %s; next attempt in %.1f s", *self._name(), ended.reason, wait)
         await asyncio.sleep(wait)

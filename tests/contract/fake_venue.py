@@ -56,7 +56,9 @@ class Market:
         return [at for at in range(start, min(hi, self.end_ms - 1) + 1, step) if self.has(at)]
 
 
-def every(interval_ms: int, first: int, count: int, jitter: Callable[[int], int] = lambda n: 0) -> list[tuple[int, str]]:
+def every(
+    interval_ms: int, first: int, count: int, jitter: Callable[[int], int] = lambda n: 0
+) -> list[tuple[int, str]]:
     """``count`` settlements with an interval, numbered rates, and stamps late by ``jitter(n)`` milliseconds."""
     return [(first + n * interval_ms + jitter(n), f"{(n % 500 - 250) / 1e6:.8f}") for n in range(count)]
 
@@ -286,7 +288,9 @@ class FakeVenue:
         market, lo, hi = self.markets[asked["coin"]], asked["startTime"], asked["endTime"]
         if query["type"] == "fundingHistory":
             rows = [(at, rate) for at, rate in market.settlements if lo <= at <= hi]
-            return ([{"coin": asked["coin"], "fundingRate": rate, "time": at} for at, rate in self._page(rows, 500, False)],)
+            return (
+                [{"coin": asked["coin"], "fundingRate": rate, "time": at} for at, rate in self._page(rows, 500, False)],
+            )
         step = STEPS[asked["interval"]]
         page = self._page(market.slots(lo, hi, step), 5000, newest=True)
         return ([dict(zip("tohlcv", (at, *binance_bar(at, step)[1:5], "7"), strict=True)) for at in page],)
@@ -295,7 +299,9 @@ class FakeVenue:
         if path.endswith("/time"):
             return ({"iso": as_iso(self.now()), "epoch": self.now() / 1000},)
         if path.endswith("/perpetualMarkets"):
-            return ({"markets": {f"{s[:-3]}-USD": {"ticker": f"{s[:-3]}-USD", "status": "ACTIVE"} for s in self.markets}},)
+            return (
+                {"markets": {f"{s[:-3]}-USD": {"ticker": f"{s[:-3]}-USD", "status": "ACTIVE"} for s in self.markets}},
+            )
         market = self.markets[path.rsplit("/", 1)[1].replace("-", "")]
         if "historicalFunding" in path:
             until = stamp_of(query["effectiveBeforeOrAt"])
@@ -374,7 +380,9 @@ async def misbehave(fault: str, request: web.Request, answer: web.Response) -> w
     """The answer in a way that venues and networks have answered."""
     body = answer.body if isinstance(answer.body, bytes) else b""
     if fault == "429":
-        return web.json_response({"code": -1003, "msg": "Too many requests"}, status=429, headers={"Retry-After": "0.05"})
+        return web.json_response(
+            {"code": -1003, "msg": "Too many requests"}, status=429, headers={"Retry-After": "0.05"}
+        )
     if fault == "418":
         return web.json_response({"code": -1003, "msg": "IP banned"}, status=418, headers={"Retry-After": "7200"})
     if fault == "403":

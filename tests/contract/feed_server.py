@@ -23,17 +23,20 @@ class Refuse:
 
 
 class Peer:
-    """Our end of one connection, as an act sees it. ``asked`` holds the client's messages, oldest first."""
+    """Our end of one connection, as an act sees it. ``asked`` and ``sent``: messages of both sides, oldest first."""
 
     def __init__(self, connection: ServerConnection, path: str) -> None:
         self.connection = connection
         self.path = path
         self.asked: list[dict[str, Any]] = []
+        self.sent: list[bytes] = []
 
     async def send(self, *frames: bytes | str | Mapping[str, Any]) -> None:
         for frame in frames:
             content = json.dumps(frame) if isinstance(frame, Mapping) else frame
-            await self.connection.send(content, text=True)
+            raw = content.encode() if isinstance(content, str) else content
+            await self.connection.send(raw, text=True)
+            self.sent.append(raw)
 
     async def hear(self) -> dict[str, Any]:
         """The client's next message."""
@@ -91,6 +94,11 @@ class VenueServer:
             peer.connection.transport.abort()
         self._server.close()
         await self._server.wait_closed()
+
+    @property
+    def sent(self) -> list[bytes]:
+        """Every frame that was sent, connection by connection."""
+        return [frame for peer in self.peers for frame in peer.sent]
 
     @property
     def port(self) -> int:
