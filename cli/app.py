@@ -21,6 +21,7 @@ COMMAND_MODULES = (
     "cli.calc",
     "cli.fetch",
     "cli.oracle",
+    "cli.funding",
     "cli.venues",
 )
 

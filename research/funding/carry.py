@@ -133,18 +133,18 @@ def _screen_row(
     positive = float(recent.interval_hours[known & (recent.rate > 0)].sum())
     return identity(contract) | {
         "base": contract.base,
-        "intervals_hours": intervals_text(contract),
-        "days_covered": hours / HOURS_OF_A_DAY,
+        "net_percent_a_year": (per_hour * costs.holding_hours - cost) / costs.holding_hours * A_YEAR,
         "mean_percent_a_year": per_hour * A_YEAR,
         "forecast_percent_a_year": float(strategy_forecast(contract, half_life)[-1]) * A_YEAR,
+        "break_even_days": statistics.hours_to_pay(cost, per_hour) / HOURS_OF_A_DAY,
         "deviation_percent_a_year": float(np.std(recent.annual[known])) * PERCENT if known.any() else np.nan,
         "positive_share_percent_of_hours": positive / hours * PERCENT if hours else np.nan,
-        "flips": max(0, len(runs.sign) - 1),
         "half_life_hours": main.half_life_hours.value if main is not None else np.nan,
+        "flips": max(0, len(runs.sign) - 1),
         "at_limit": sum(limit.hits for limit in contract.limits),
+        "intervals_hours": intervals_text(contract),
+        "days_covered": hours / HOURS_OF_A_DAY,
         "round_trip_bps": cost * BPS,
-        "break_even_days": statistics.hours_to_pay(cost, per_hour) / HOURS_OF_A_DAY,
-        "net_percent_a_year": (per_hour * costs.holding_hours - cost) / costs.holding_hours * A_YEAR,
         "spot_leg": spot_leg(contract),
         "ended": bool(end_ms - contract.time_ms[-1] > gap_days * HOURS_OF_A_DAY * HOUR_MS),
     }
@@ -223,7 +223,7 @@ def tradable_pairs(
 ) -> pd.DataFrame:
     """Rows of a screen with the pair to trade, or the reason why not; the best ``most`` tradable ones get a weight.
 
-    Weights are equal and sum to 1. A pair needs a spot leg on the same venue, a known cost, a forecast with the sign of
+    Tradable ones come first. Weights are equal and sum to 1. A pair needs a spot leg on the same venue, a known cost, a forecast with the sign of
     the trade, and a net carry above ``least_net_percent_a_year``.
     """
     if most < 1:
@@ -237,8 +237,8 @@ def tradable_pairs(
         taken += not reason
         rows.append(
             {
-                "spot": row["spot_leg"],
                 "perp": f"{row['venue']}:{row['kind']}:{row['symbol']}",
+                "spot": row["spot_leg"],
                 "net_percent_a_year": row["net_percent_a_year"],
                 "forecast_percent_a_year": row["forecast_percent_a_year"],
                 "break_even_days": row["break_even_days"],
@@ -246,7 +246,7 @@ def tradable_pairs(
                 "reason": reason,
             }
         )
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).sort_values("tradable", ascending=False, kind="stable", ignore_index=True)
     frame["weight"] = np.where(frame["tradable"], 1.0 / max(1, taken), 0.0)
     return frame
 

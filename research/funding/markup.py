@@ -12,7 +12,7 @@ from research.report.markup import coloured
 from research.report.words import DASH, escape, is_number, number, signed
 
 _SIGNED = re.compile(
-    r"(mean_|forecast_|net_|hold_net_|median_|p05_|p95_|spread_p|mae_less_).*(_percent_a_year|_bps)|mean_spread_.*"
+    r"(mean_|forecast_|net_|hold_net_|median_|p05_|p95_|spread_p|mae_less_).*(percent_a_year|bps)|mean_spread_.*"
     r"|funding_percent_\d+|limit_percent|(lowest|highest)_rate_percent|mean_error_.*"
 )
 _DIGITS = (

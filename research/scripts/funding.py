@@ -22,7 +22,13 @@ from research.funding.carry import (
     survivorship,
     tradable_pairs,
 )
-from research.funding.forecasts import forecast_errors, forecasts, prediction_errors, strategy_forecast
+from research.funding.forecasts import (
+    forecast_errors,
+    forecasts,
+    prediction_errors,
+    read_predictions,
+    strategy_forecast,
+)
 from research.funding.history import FundingHistories, FundingHistory, load
 from research.funding.report import report
 from research.funding.tables import (
@@ -58,6 +64,7 @@ __all__ = [
     "prediction_errors",
     "ranking_test",
     "rates",
+    "read_predictions",
     "report",
     "screen",
     "settings_text",
