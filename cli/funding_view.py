@@ -93,9 +93,9 @@ def _grid(table: pd.DataFrame, rows: int) -> Group:
     names = [str(name) for name in table.columns if name not in _HIDDEN]
     records = table.head(rows).to_dict("records")
     cells = {name: [cell(name, record[name]) for record in records] for name in names}
-    shown, room = [], out.width
+    shown, room = [], out.width - 2  # the edges of the grid
     for name in names:
-        room -= 1 + max(len(text) for text in (*cells[name], *heading(name).split()))
+        room -= 2 + max(len(text) for text in (*cells[name], *heading(name).split()))
         if room < 0:
             break
         shown.append(name)

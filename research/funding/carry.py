@@ -223,8 +223,8 @@ def tradable_pairs(
 ) -> pd.DataFrame:
     """Rows of a screen with the pair to trade, or the reason why not; the best ``most`` tradable ones get a weight.
 
-    Tradable ones come first. Weights are equal and sum to 1. A pair needs a spot leg on the same venue, a known cost, a forecast with the sign of
-    the trade, and a net carry above ``least_net_percent_a_year``.
+    Tradable ones come first. Weights are equal and sum to 1. A pair needs a spot leg on the same venue, a known cost, a
+    forecast with the sign of the trade, and a net carry above ``least_net_percent_a_year``.
     """
     if most < 1:
         raise SettingsError(f"most = {most} leaves no pair", remedy="give most >= 1")
