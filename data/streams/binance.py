@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from crypto.errors import UsageError
-from data.streams.binance_parse import parse_depth_snapshot, parser_of
+from data.streams.binance_parse import Parser, parse_depth_snapshot, parse_unwrapped, parser_of
 from data.streams.events import Event
 from data.streams.frames import DECODING_ERRORS, as_bytes, chunks, fail, not_offered
 from data.streams.protocol import Channel, ConnectionLimits, Frame, HeartbeatRule, Route, Subscription
@@ -107,19 +107,27 @@ class Binance:
         """Events of one frame, combined (``stream`` and ``data``) or raw; ``FrameError`` for what can't be read."""
         try:
             content = as_bytes(frame)
-            return parser_of(route.kind, stream_of(content))(route.kind, content)
+            prefix = content[: content.find(b'"', _START, _LONGEST_NAME)]
+            parser = _KNOWN.get((route.kind, prefix)) or _parser(route.kind, prefix)
+            return parser(route.kind, content)
         except DECODING_ERRORS as error:
             fail(VENUE, route, frame, error)
 
 
+# The venue writes the stream's name first: it says what a frame holds before anything is decoded.
 _PREFIX: Final = b'{"stream":"'
+_START: Final = len(_PREFIX)
+_MOST_KNOWN: Final = 16_384
+_LONGEST_NAME: Final = 200
+_KNOWN: Final[dict[tuple[str, bytes], Parser]] = {}
 
 
-def stream_of(content: bytes) -> bytes:
-    """Stream that the frame says it belongs to, when it stands first as the venue writes it; else empty."""
-    if not content.startswith(_PREFIX):
-        return b""
-    return content[len(_PREFIX) : content.find(b'"', len(_PREFIX), 200)]
+def _parser(kind: str, prefix: bytes) -> Parser:
+    """Parser of frames that begin with ``prefix``, remembered for the next one."""
+    parser = parser_of(kind, prefix[_START:] if prefix.startswith(_PREFIX) else b"")
+    if parser is not parse_unwrapped and len(prefix) < _LONGEST_NAME and len(_KNOWN) < _MOST_KNOWN:
+        _KNOWN[kind, prefix] = parser
+    return parser
 
 
 def _streams(subscription: Subscription) -> tuple[str, list[str], float | None]:

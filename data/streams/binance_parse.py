@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -25,6 +24,7 @@ from data.streams.normalise import aggressor, liquidated
 
 VENUE: Final = messages.VENUE
 T = TypeVar("T")
+Parser = Callable[[str, bytes], Sequence[Event]]
 
 # Trades that are transfers of the venue, not trades on its market.
 TRANSFERS: Final = frozenset({"INSURANCE_FUND", "ADL", "NA"})
@@ -193,8 +193,7 @@ _PEEK: Final = msgspec.json.Decoder(messages.Peek, strict=False)
 _SNAPSHOT: Final = msgspec.json.Decoder(messages.DepthSnapshot, strict=False)
 
 
-@lru_cache(maxsize=8192)
-def parser_of(kind: str, stream: bytes) -> Callable[[str, bytes], Sequence[Event]]:
+def parser_of(kind: str, stream: bytes) -> Parser:
     """What reads combined-stream frames of ``stream``; for unknown names, and for none, what reads any frame."""
     symbol, _, rest = stream.partition(b"@")
     name = rest.partition(b"@")[0].decode("ascii", "replace")

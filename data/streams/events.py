@@ -13,6 +13,7 @@ Parsers may return subclasses, so tell events apart with ``isinstance`` or the c
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -225,6 +226,18 @@ Event = (
     | Heartbeat
     | Ignored
 )
+
+
+def plain(event: Event) -> Event:
+    """The event as its public class, for encoding: a venue's subclass would be written with the venue's field names."""
+    if type(event) in _PUBLIC:
+        return event
+    public: Any = next(base for base in type(event).__mro__ if base in _PUBLIC)
+    found: Event = public(**{name: getattr(event, name) for name in public.__struct_fields__})
+    return found
+
+
+_PUBLIC: Final = frozenset(get_args(Event))
 
 
 class FrameError(DataError):

@@ -25,7 +25,7 @@ Levels = tuple[tuple[Price, Price], ...]
 
 _BYTE = re.compile(r"byte (\d+)")
 _PATH = re.compile(r"at `(\$[^`]{0,80})`")
-_NUMBER = re.compile(r"-?\d+(\.\d*)?([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _WORD = re.compile(r"[A-Za-z0-9_.!@-]{1,60}")
 
 

@@ -20,6 +20,8 @@ Key = tuple[str, str, str]
 """Venue, kind, symbol."""
 
 FIELDS: Final = len(Field)
+# Plain numbers: hashing and comparing enumerations costs more than the rest of an update.
+_MARK, _INDEX, _FUNDING_RATE, _NEXT_SETTLEMENT, _INTERVAL = (int(field) for field in Field)
 _WHOLE: Final = slice(Field.MARK, Field.NEXT_SETTLEMENT + 1)  # what a whole message states; the interval it may not
 _NO_TIME: Final = -1
 _BEFORE_ALL: Final = np.iinfo(np.int64).min
@@ -65,16 +67,25 @@ class PerpTable:
             return refused
         carried = _carried(update)
         stamp = _NO_TIME if update.event_ms is None else update.event_ms
-        fresh = [field for field in carried if stamp == _NO_TIME or stamp >= self.event_ms[field, row]]
+        stamps = self.event_ms[:, row].tolist()
+        fresh = [item for item in carried if stamp == _NO_TIME or stamp >= stamps[item[0]]]
         if carried and not fresh:
             return Verdict.OUT_OF_ORDER
         if self._repeats(update, row, carried, stamp):
             return Verdict.DUPLICATE
-        for field in fresh:
-            self.values[field, row] = carried[field]
+        if update.venue in _DELTA_VENUES:
+            # What such a message does not carry it confirms; what was not stated since the snapshot stays unconfirmed.
+            confirmed = self.confirmed[:, row]
+            confirmed[confirmed > 0] = received_ns
+        for field, value in fresh:
+            self.values[field, row] = value
             self.event_ms[field, row] = stamp
             self.received[field, row] = self.confirmed[field, row] = received_ns
-        self._remember(update, row, stamp, received_ns)
+        if update.sequence is not None:
+            self._sequence[row] = update.sequence
+        self._message_ms[row] = stamp
+        if update.snapshot:
+            self._has_snapshot[row] = True
         return Verdict.APPLIED
 
     def apply_whole(self, updates: Sequence[WholePerpUpdate], received_ns: int) -> NDArray[np.bool_]:
@@ -190,42 +201,30 @@ class PerpTable:
                 return Verdict.OUT_OF_ORDER
         return None
 
-    def _repeats(self, update: PerpUpdate, row: int, carried: Mapping[Field, float], stamp: int) -> bool:
+    def _repeats(self, update: PerpUpdate, row: int, carried: Sequence[tuple[int, float]], stamp: int) -> bool:
         if update.sequence is not None or stamp == _NO_TIME or not carried:
             return False
+        values, stamps = self.values[:, row].tolist(), self.event_ms[:, row].tolist()
         return all(
-            self.event_ms[field, row] == stamp
-            and (self.values[field, row] == value or (math.isnan(value) and math.isnan(self.values[field, row])))
-            for field, value in carried.items()
+            stamps[field] == stamp and (values[field] == value or (math.isnan(value) and math.isnan(values[field])))
+            for field, value in carried
         )
 
-    def _remember(self, update: PerpUpdate, row: int, stamp: int, received_ns: int) -> None:
-        if update.venue in _DELTA_VENUES:
-            # What such a message does not carry it confirms; what was never stated stays unconfirmed.
-            stated = self.confirmed[:, row] > 0
-            self.confirmed[stated, row] = received_ns
-        if update.sequence is not None:
-            self._sequence[row] = update.sequence
-        self._message_ms[row] = stamp
-        if update.snapshot:
-            self._has_snapshot[row] = True
 
-
-def _carried(update: PerpUpdate) -> dict[Field, float]:
-    """Fields that the update states, with NaN for none."""
-    stated = {
-        Field.MARK: update.mark,
-        Field.INDEX: update.index,
-        Field.FUNDING_RATE: update.funding_rate,
-        Field.NEXT_SETTLEMENT: update.next_settlement_ms,
-    }
-    carried = {
-        field: math.nan if value is None or (value == 0 and field is not Field.FUNDING_RATE) else float(value)
-        for field, value in stated.items()
-        if update.snapshot or value is not None
-    }
+def _carried(update: PerpUpdate) -> list[tuple[int, float]]:
+    """Fields that the update states, as row and value, with NaN for none."""
+    carried: list[tuple[int, float]] = []
+    is_whole = update.snapshot
+    if is_whole or update.mark is not None:
+        carried.append((_MARK, update.mark or math.nan))
+    if is_whole or update.index is not None:
+        carried.append((_INDEX, update.index or math.nan))
+    if is_whole or update.funding_rate is not None:
+        carried.append((_FUNDING_RATE, math.nan if update.funding_rate is None else update.funding_rate))
+    if is_whole or update.next_settlement_ms is not None:
+        carried.append((_NEXT_SETTLEMENT, update.next_settlement_ms or math.nan))
     if update.interval_hours is not None:
-        carried[Field.INTERVAL] = update.interval_hours or math.nan
+        carried.append((_INTERVAL, update.interval_hours or math.nan))
     return carried
 
 
