@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from crypto.errors import DataError
-from crypto.market import Floats, Integers
 from crypto.units import iso
 from data.sources.endpoints.base import Order
 from data.store.rows import Columns, take
@@ -53,32 +52,38 @@ async def cover(lo_ms: int, hi_ms: int, rule: PageRule, fetch: FetchPage) -> Asy
     ``fetch(lo, hi)`` gives one answer's rows sorted by time. ``DataError`` when an answer does not belong to its range.
     """
     pending = [(lo_ms, hi_ms)]
+    edges: set[int] = set()  # stamps of rows at the ends of pages
     spacing_ms = 0
     while pending:
         lo, hi = pending.pop()
         if not _may_hold(lo, hi, rule):
             yield Covered(None, lo, hi)
             continue
-        (window_lo, window_hi), rest = _window(lo, hi, rule)
+        (lo, hi), rest = _window(lo, hi, rule)
         if rest is not None:
             pending.append(rest)
-        rows = _inside(await fetch(window_lo, window_hi), window_lo, window_hi, rule)
+        rows = _inside(await fetch(lo, hi), lo, hi, rule)
         if rows is None:
-            yield Covered(None, window_lo, window_hi)
+            yield Covered(None, lo, hi)
             continue
-        times = rows["time_ms"]
-        first, after = int(times[0]), int(times[-1]) + 1
-        before_page, after_page = (window_lo, first), (after, window_hi)
+        first, last = int(rows["time_ms"][0]), int(rows["time_ms"][-1])
+        own_ms = _spacing(rows)
         # Where this page meets the one before it, a hole no wider than the rows' spacing holds nothing.
-        seam, ahead = (before_page, after_page) if rule.order is Order.FORWARD else (after_page, before_page)
-        joins = _joins(seam, times, spacing_ms, rule)
-        spacing_ms = int(np.diff(times).min()) if len(times) > 1 else spacing_ms
-        if joins:
-            first, after = min(first, seam[0]), max(after, seam[1])
-            yield Covered(rows, first, after)
+        width = min(own_ms or spacing_ms, spacing_ms or own_ms) + NARROWEST_MS
+        if rule.order is Order.FORWARD:
+            seam, ahead, meets = (lo, first), (last + 1, hi), lo - 1 in edges
         else:
-            yield Covered(rows, first, after)
+            seam, ahead, meets = (last + 1, hi), (lo, first), hi in edges
+        joins = seam[1] - seam[0] <= width if meets and not rule.step_ms else not _may_hold(*seam, rule)
+        yield Covered(rows, min(first, seam[0]) if joins else first, max(last + 1, seam[1]) if joins else last + 1)
         pending.extend(part for part in (ahead, *(() if joins else (seam,))) if part[0] < part[1])
+        edges |= {first, last}
+        spacing_ms = own_ms or spacing_ms
+
+
+def _spacing(rows: Columns) -> int:
+    times = rows["time_ms"]
+    return int(np.diff(times).min()) if len(times) > 1 else 0
 
 
 def _window(lo: int, hi: int, rule: PageRule) -> tuple[tuple[int, int], tuple[int, int] | None]:
@@ -96,17 +101,6 @@ def _may_hold(lo: int, hi: int, rule: PageRule) -> bool:
     if rule.step_ms:
         return -(-lo // rule.step_ms) * rule.step_ms < hi
     return hi > lo
-
-
-def _joins(seam: tuple[int, int], times: Floats | Integers, spacing_ms: int, rule: PageRule) -> bool:
-    """Whether the hole between this page and the last one is too narrow for a row, judged by both pages' spacing."""
-    lo, hi = seam
-    if rule.step_ms:
-        return not _may_hold(lo, hi, rule)
-    narrow = hi - lo <= NARROWEST_MS
-    if narrow or len(times) < 2 or not spacing_ms:
-        return narrow
-    return hi - lo <= min(int(np.diff(times).min()), spacing_ms) + NARROWEST_MS
 
 
 def _inside(rows: Columns, lo: int, hi: int, rule: PageRule) -> Columns | None:

@@ -124,4 +124,3 @@ class VenueRest:
     pause_s: Mapping[int, float] = field(default_factory=dict)
     envelope: bool = False
     archive_url: str = ""
-    archive_listing_url: str = ""

@@ -170,5 +170,4 @@ BINANCE = VenueRest(
     # 429 without Retry-After: the weights start again with the next minute. 418 is a ban of two minutes or more.
     pause_s={429: 60.0, 418: 120.0, 403: 300.0},
     archive_url="https://data.binance.vision/data",
-    archive_listing_url="https://s3-ap-northeast-1.amazonaws.com/data.binance.vision",
 )

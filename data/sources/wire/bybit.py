@@ -105,12 +105,12 @@ class _InterestList(msgspec.Struct):
 
 class _InstrumentList(msgspec.Struct):
     rows: list[_Instrument] = msgspec.field(name="list")
-    cursor: str = msgspec.field(name="nextPageCursor", default="")
+    cursor: str | None = msgspec.field(name="nextPageCursor", default="")
 
 
 class _RiskList(msgspec.Struct):
     rows: list[_RiskLimit] = msgspec.field(name="list")
-    cursor: str = msgspec.field(name="nextPageCursor", default="")
+    cursor: str | None = msgspec.field(name="nextPageCursor", default="")
 
 
 class _Candles(msgspec.Struct):
@@ -186,7 +186,7 @@ def borrow(content: bytes) -> Columns:
 def listings(content: bytes, kind: str) -> tuple[list[Listing], str]:
     """``instruments-info`` of one category, and the cursor of the next page."""
     result = _INSTRUMENTS.decode(content).result
-    return [_listing(instrument, kind) for instrument in result.rows], result.cursor
+    return [_listing(instrument, kind) for instrument in result.rows], result.cursor or ""
 
 
 def tiers(content: bytes) -> tuple[dict[str, list[Tier]], str]:
@@ -195,7 +195,7 @@ def tiers(content: bytes) -> tuple[dict[str, list[Tier]], str]:
     by_symbol: dict[str, list[_RiskLimit]] = {}
     for row in result.rows:
         by_symbol.setdefault(row.symbol, []).append(row)
-    return {symbol: _tiers(rows) for symbol, rows in by_symbol.items()}, result.cursor
+    return {symbol: _tiers(rows) for symbol, rows in by_symbol.items()}, result.cursor or ""
 
 
 def _tiers(rows: list[_RiskLimit]) -> list[Tier]:
