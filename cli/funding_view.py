@@ -95,7 +95,7 @@ def _grid(table: pd.DataFrame, rows: int) -> Group:
     cells = {name: [cell(name, record[name]) for record in records] for name in names}
     shown, room = [], out.width - 2  # the edges of the grid
     for name in names:
-        room -= 2 + max(len(text) for text in (*cells[name], *heading(name).split()))
+        room -= 3 + max(len(text) for text in (*cells[name], *heading(name).split()))
         if room < 0:
             break
         shown.append(name)
