@@ -20,6 +20,7 @@ COMMAND_MODULES = (
     "cli.backtest",
     "cli.calc",
     "cli.fetch",
+    "cli.feed",
     "cli.oracle",
     "cli.funding",
     "cli.venues",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,10 +63,15 @@ class _Collector:
         self.prices.setdefault(key, MinuteBars()).add(time_ms, price)
 
 
-def export(reader: RecordingReader, protocols: Mapping[str, VenueProtocol], lake: Lake) -> list[Exported]:
+def export(
+    reader: RecordingReader,
+    protocols: Mapping[str, VenueProtocol],
+    lake: Lake,
+    on_segment: Callable[[], None] | None = None,
+) -> list[Exported]:
     """Merge a recording into the lake; doing it again changes nothing. ``DataError`` as ``Lake.merge``."""
     collected = _Collector()
-    for received_ns, event in recorded_events(reader, protocols):
+    for received_ns, event in recorded_events(reader, protocols, on_segment):
         collected.take(event, received_ns)
     origins = tuple(SourceFile(path.name, _sha256(path)) for path in reader.paths)
     exported = []

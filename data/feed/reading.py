@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +32,18 @@ class RecordingReader:
 
     def __iter__(self) -> Iterator[Record]:
         """Records, oldest first."""
+        return self.read()
+
+    def read(self, on_segment: Callable[[], None] | None = None) -> Iterator[Record]:
+        """Records, oldest first; ``on_segment`` is called after each segment."""
         for path in self.paths:
             with path.open("rb") as file:
                 reader = SegmentReader(file, str(path))
                 yield from reader
             assert reader.tail is not None
             self.ends.append(SegmentEnd(path.name, reader.tail))
+            if on_segment is not None:
+                on_segment()
 
     @property
     def torn_bytes(self) -> int:

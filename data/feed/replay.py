@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +27,13 @@ class Replayed:
     torn_bytes: int
 
 
-def replay(reader: RecordingReader, protocols: Mapping[str, VenueProtocol]) -> Replayed:
+def replay(
+    reader: RecordingReader, protocols: Mapping[str, VenueProtocol], on_segment: Callable[[], None] | None = None
+) -> Replayed:
     """Run all records of ``reader``. The state is that of the live feed bit for bit. ``DataError`` names damage."""
     engine = Engine(protocols)
     records = first_ns = last_ns = 0
-    for record in reader:
+    for record in reader.read(on_segment):
         engine.record(record)
         records += 1
         first_ns = first_ns or record.received_ns
@@ -39,10 +41,12 @@ def replay(reader: RecordingReader, protocols: Mapping[str, VenueProtocol]) -> R
     return Replayed(engine, records, len(reader.ends), first_ns, last_ns, reader.torn_bytes)
 
 
-def recorded_events(reader: RecordingReader, protocols: Mapping[str, VenueProtocol]) -> Iterator[tuple[int, Event]]:
+def recorded_events(
+    reader: RecordingReader, protocols: Mapping[str, VenueProtocol], on_segment: Callable[[], None] | None = None
+) -> Iterator[tuple[int, Event]]:
     """Every event of a recording with its time of receipt, unreadable frames left out; settled rates are among them."""
     routes: dict[int, Route] = {}
-    for record in reader:
+    for record in reader.read(on_segment):
         if record.kind is Kind.FRAMES:
             yield from _events(record, routes[record.channel], protocols)
             continue

@@ -38,7 +38,6 @@ def describe(feed: Feed) -> dict[str, Any]:
         },
         "rows": None if feed.rows is None else {"folder": str(feed.rows.folder), "rows": feed.rows.rows},
         "clients": None if feed.server is None else feed.server.clients,
-        "state": engine.fingerprint(),
     }
 
 

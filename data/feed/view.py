@@ -11,6 +11,7 @@ from data.feed.names import instrument
 from data.feed.options import FeedTimes
 from data.feed.rows import Value
 from data.feed.settlements import Key
+from data.streams.staleness import Field
 from data.streams.state import FieldReading, PerpReading
 from data.streams.tops import TopReading
 
@@ -63,8 +64,18 @@ class Board:
         return answer | ({"unknown": unknown} if unknown else {})
 
     def stale(self, now_ns: int) -> list[str]:
-        """Names of the instruments of which any field is stale."""
-        return [name for name, key in self.instruments().items() if self._describe(key, now_ns)["stale"]]
+        """Names of the instruments of which any field is stale, or of which nothing was ever heard."""
+        state = self._engine.state
+        ages = state.perps.stale(now_ns)
+        ages[Field.INTERVAL] = False  # a rule that changes rarely, and that not every venue states
+        stale_perps = {key for key, is_stale in zip(state.perps.keys, ages.any(axis=0), strict=True) if is_stale}
+        return [name for name, key in self.instruments().items() if self._is_stale(key, stale_perps, now_ns)]
+
+    def _is_stale(self, key: Key, stale_perps: Collection[Key], now_ns: int) -> bool:
+        top = self._engine.state.top(key, now_ns)
+        if top is None and self._engine.state.perps.row(key) is None:
+            return True
+        return key in stale_perps or (top is not None and top.stale) or self.is_late(key[0])
 
     def row(self, key: Key, now_ns: int) -> Mapping[str, Value] | None:
         """Values of a row for Lean; None when nothing was ever heard of the instrument."""
