@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -50,6 +51,7 @@ _HIDDEN = {
     "mean_spread_high95_bps", "spread_p05_bps", "spread_p95_bps", "rmse_percent_a_year", "holding_days",
     "complete_positive_runs", "complete_negative_runs", "window_hours", "flips_a_year",
 }  # fmt: skip
+_EDGES = 4
 _FOUR_DIGITS = re.compile(r"rate_percent|limit_percent|funding_percent")
 _THREE_DIGITS = re.compile(r"phi.*|.*correlation.*|weight")
 
@@ -93,20 +95,24 @@ def _grid(table: pd.DataFrame, rows: int) -> Group:
     names = [str(name) for name in table.columns if name not in _HIDDEN]
     records = table.head(rows).to_dict("records")
     cells = {name: [cell(name, record[name]) for record in records] for name in names}
-    shown, room = [], out.width - 2  # the edges of the grid
-    for name in names:
-        room -= 3 + max(len(text) for text in (*cells[name], *heading(name).split()))
-        if room < 0:
-            break
-        shown.append(name)
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in shown:
-        grid.add_column(heading(name), justify="right" if table[name].dtype.kind in "if" else "left")
-    for values in zip(*(cells[name] for name in shown), strict=True):
-        grid.add_row(*(Text(text, no_wrap=True) for text in values))
+    shown = list(names)
+    while len(shown) > 1 and Measurement.get(out, out.options, _made(table, shown, cells)).minimum > out.width - _EDGES:
+        shown.pop()
+    grid = _made(table, shown, cells)
     more = [heading(name) for name in names if name not in shown]
     note = [Text(f"not shown here: {', '.join(more)} (a wider terminal, --out or --json)", style="dim")] if more else []
     return Group(grid, *note)
+
+
+def _made(table: pd.DataFrame, shown: Sequence[str], cells: Mapping[str, Sequence[str]]) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in shown:
+        longest = max(len(text) for text in (*cells[name], *heading(name).split()))
+        is_number = table[name].dtype.kind in "if"
+        grid.add_column(heading(name), justify="right" if is_number else "left", min_width=longest)
+    for values in zip(*(cells[name] for name in shown), strict=True):
+        grid.add_row(*(Text(text, no_wrap=True) for text in values))
+    return grid
 
 
 def heading(name: str) -> str:

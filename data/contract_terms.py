@@ -9,8 +9,8 @@ from decimal import Decimal
 from crypto.instruments import Kind
 from crypto.venues.registry import VENUES
 
-# Longest first: FDUSD ends in USD, too.
-QUOTES = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USDE", "USD", "EUR", "BTC", "ETH")
+# Longest first: FDUSD ends in USD, too. TUSD is left out, because XBTUSD ends in it.
+QUOTES = ("FDUSD", "USDT", "USDC", "BUSD", "USD", "EUR", "BTC", "ETH")
 _ALIASES = {"XBT": "BTC"}
 _PREFIX = re.compile(r"(10{3,6}|1M|k)([A-Z][A-Z0-9]+)")
 _SUFFIX = re.compile(r"([A-Z]+)(10{3,6})")  # Bybit's SHIB1000USDT
