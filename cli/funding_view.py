@@ -51,7 +51,6 @@ _HIDDEN = {
     "mean_spread_high95_bps", "spread_p05_bps", "spread_p95_bps", "rmse_percent_a_year", "holding_days",
     "complete_positive_runs", "complete_negative_runs", "window_hours", "flips_a_year",
 }  # fmt: skip
-_EDGES = 4
 _FOUR_DIGITS = re.compile(r"rate_percent|limit_percent|funding_percent")
 _THREE_DIGITS = re.compile(r"phi.*|.*correlation.*|weight")
 
@@ -96,7 +95,8 @@ def _grid(table: pd.DataFrame, rows: int) -> Group:
     records = table.head(rows).to_dict("records")
     cells = {name: [cell(name, record[name]) for record in records] for name in names}
     shown = list(names)
-    while len(shown) > 1 and Measurement.get(out, out.options, _made(table, shown, cells)).minimum > out.width - _EDGES:
+    free = out.options.update(max_width=10_000)  # measured as if there were room
+    while len(shown) > 1 and Measurement.get(out, free, _made(table, shown, cells)).minimum > out.width:
         shown.pop()
     grid = _made(table, shown, cells)
     more = [heading(name) for name in names if name not in shown]
