@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Group, RenderableType
-from rich.measure import Measurement
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -95,8 +94,7 @@ def _grid(table: pd.DataFrame, rows: int) -> Group:
     records = table.head(rows).to_dict("records")
     cells = {name: [cell(name, record[name]) for record in records] for name in names}
     shown = list(names)
-    free = out.options.update(max_width=10_000)  # measured as if there were room
-    while len(shown) > 1 and Measurement.get(out, free, _made(table, shown, cells)).minimum > out.width:
+    while len(shown) > 1 and _width(_made(table, shown, cells)) > out.width:
         shown.pop()
     grid = _made(table, shown, cells)
     more = [heading(name) for name in names if name not in shown]
@@ -104,12 +102,19 @@ def _grid(table: pd.DataFrame, rows: int) -> Group:
     return Group(grid, *note)
 
 
+def _width(grid: Table) -> int:
+    """Columns of a terminal that the grid takes when there is room for all of it."""
+    wide = Console(width=1_000)
+    lines = wide.render_lines(grid, wide.options, pad=False)
+    return max(sum(segment.cell_length for segment in line) for line in lines)
+
+
 def _made(table: pd.DataFrame, shown: Sequence[str], cells: Mapping[str, Sequence[str]]) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in shown:
         longest = max(len(text) for text in (*cells[name], *heading(name).split()))
         is_number = table[name].dtype.kind in "if"
-        grid.add_column(heading(name), justify="right" if is_number else "left", min_width=longest)
+        grid.add_column(heading(name), justify="right" if is_number else "left", width=longest)
     for values in zip(*(cells[name] for name in shown), strict=True):
         grid.add_row(*(Text(text, no_wrap=True) for text in values))
     return grid
