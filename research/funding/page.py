@@ -112,12 +112,12 @@ def _tiles(study: Study) -> str:
     tiles = (
         (
             "Median of the means",
-            f"{signed(screened['mean_percent_a_year'].median(), 1)} %",
+            f"{signed(_median(screened['mean_percent_a_year']), 1)} %",
             f"a year, last {study.settings['lookback_days']:g} days",
         ),
         ("Pay after costs", number(profitable, 0), f"of {known} contracts with known costs"),
-        ("Hours with a positive rate", f"{number(summary['positive_share_percent_of_hours'].median(), 0)} %", "median"),
-        ("Half-life", f"{number(lives['half_life_hours'].median(), 0)} h", "median over contracts and intervals"),
+        ("Hours with a positive rate", f"{number(_median(summary['positive_share_percent_of_hours']), 0)} %", "median"),
+        ("Half-life", f"{number(_median(lives['half_life_hours']), 0)} h", "median over contracts and intervals"),
         ("Changed their interval", number(switched, 0), f"of {len(summary)} contracts, within the data"),
         (
             "Ranking persists",
@@ -130,6 +130,11 @@ def _tiles(study: Study) -> str:
         for name, value, detail in tiles
     )
     return f'<dl class="tiles" aria-label="Headline figures">{items}</dl>'
+
+
+def _median(values: pd.Series) -> float:
+    known = values.dropna()
+    return float(known.median()) if len(known) else float("nan")
 
 
 def _body(study: Study, figures: Mapping[str, Figure], shown: Sequence[FundingHistory]) -> str:
