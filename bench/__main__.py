@@ -54,12 +54,39 @@ def compare_liquidation(_python: str, repeats: int | None) -> list[Comparison]:
     return liquidation.compare(size if repeats is None else replace(size, repeats=repeats))
 
 
+def compare_feed(_python: str, repeats: int | None) -> list[Comparison]:
+    """A feed end to end against a bare receive loop."""
+    from bench import feed  # noqa: PLC0415 - sockets are needed by this item only
+
+    size = feed.FeedSize()
+    return feed.compare(size if repeats is None else replace(size, repeats=repeats))
+
+
+def compare_decoding(_python: str, repeats: int | None) -> list[Comparison]:
+    """Mark arrays of 600 symbols into the state against ccxt.pro."""
+    from bench import decoding  # noqa: PLC0415 - as above
+
+    size = decoding.DecodingSize()
+    return decoding.compare(size if repeats is None else replace(size, repeats=repeats))
+
+
+def compare_backfill(_python: str, repeats: int | None) -> list[Comparison]:
+    """Parsing, reading and memory of history against decoding alone, zipped CSV and what is asked for."""
+    from bench import backfill  # noqa: PLC0415 - downloads are needed by this item only
+
+    size = backfill.BackfillSize()
+    return backfill.compare(size if repeats is None else replace(size, repeats=repeats))
+
+
 ITEMS: dict[str, Callable[[str, int | None], list[Comparison]]] = {
     "throughput": compare_throughput,
     "panel": compare_panel,
     "six-years": compare_six_years,
     "adl": compare_adl,
     "liquidation": compare_liquidation,
+    "backfill": compare_backfill,
+    "decoding": compare_decoding,
+    "feed": compare_feed,
 }
 
 

@@ -46,11 +46,11 @@ def fetched(venue: FakeVenue, lake: Lake) -> Fetch:
         credentials: Credentials | None = None,
         **client: Any,
     ) -> FetchOutcome:
-        settings = {"first_backoff_s": 0.001, "timeout_s": 5.0, **client}
+        settings = {"base": venue.base, "first_backoff_s": 0.001, "timeout_s": 5.0, **client}
         return fetch(
             FetchRequest(name, series, kind, symbols, lo_ms, hi_ms, timeframe, options or SeriesOptions()),
             lake,
-            client_options=ClientOptions(base=venue.base, **settings),
+            client_options=ClientOptions(**settings),
             credentials=credentials,
         )
 

@@ -132,7 +132,8 @@ class FakeVenue:
             ("/v5/", self._bybit), ("/api/v5/", self._okx), ("/info", self._hyperliquid), ("/v4/", self._dydx),
         ):  # fmt: skip
             if path.startswith(prefix):
-                return web.json_response(*answer(path, query), headers=self.headers)
+                data, *status = answer(path, query)
+                return web.json_response(data, status=status[0] if status else 200, headers=self.headers)
         return web.json_response({"msg": "no such route"}, status=404)
 
     def _page(self, rows: list[Any], limit: int, newest: bool) -> list[Any]:

@@ -51,7 +51,9 @@ def test_binance_asks_from_last_plus_one(venue: FakeVenue, fetched: Fetch) -> No
     venue.markets["BTCUSDT"].settlements = every(4 * HOUR, T0, 2300, lambda n: n % 19)
     fetched("binance", "funding", T0)
     starts = [int(query["startTime"]) for query in venue.asked("fundingRate")]
-    ends = [at + 1 for number, (at, _) in enumerate(venue.markets["BTCUSDT"].settlements) if number in (999, 1999, 2299)]
+    ends = [
+        at + 1 for number, (at, _) in enumerate(venue.markets["BTCUSDT"].settlements) if number in (999, 1999, 2299)
+    ]
     assert starts == [T0, *ends]
 
 
@@ -242,9 +244,7 @@ def ccxt_rows(venue: FakeVenue, name: str, **params: object) -> list[int]:
     return asyncio.run(run())
 
 
-def test_ccxts_paginator_loses_rows_of_binance_and_ours_does_not(
-    venue: FakeVenue, fetched: Fetch, lake: Lake
-) -> None:
+def test_ccxts_paginator_loses_rows_of_binance_and_ours_does_not(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
     # 4 h settlements: ccxt steps by 1000 x 8 h, and each call gives at most the first 1000 rows, half of that.
     settlements = every(4 * HOUR, T0, 2300, lambda n: n % 19)
     venue.markets["BTCUSDT"].settlements = settlements

@@ -21,7 +21,10 @@ def exchange(rest: VenueRest) -> Any:
 @pytest.mark.parametrize("rest", RESTS.values(), ids=lambda rest: rest.name)
 def test_ccxt_has_every_call(rest: VenueRest) -> None:
     known = exchange(rest)
-    routes = [rest.time, *(entry.route for entry in (*rest.series.values(), *rest.markets.values(), *rest.tiers.values()))]
+    routes = [
+        rest.time,
+        *(entry.route for entry in (*rest.series.values(), *rest.markets.values(), *rest.tiers.values())),
+    ]
     assert [route.call for route in routes if not callable(getattr(known, route.call, None))] == []
     assert {name for route in routes for name in route.weights} <= set(rest.budgets)
 

@@ -141,7 +141,8 @@ def test_random_bytes_are_an_error_of_decoding_or_nothing(number: int, content: 
         lambda inner: (
             st.lists(inner, max_size=4)
             | st.dictionaries(
-                st.sampled_from(["symbol", "list", "result", "data", "fundingTime", "symbols", "brackets", "time"]), inner
+                st.sampled_from(["symbol", "list", "result", "data", "fundingTime", "symbols", "brackets", "time"]),
+                inner,
             )
         ),
         max_leaves=12,
@@ -177,7 +178,12 @@ def test_recorded_answers_of_bybit(shared_data: Path) -> None:
     assert funding == {"time_ms": [1_709_856_000_000, 1_709_884_800_000], "funding_rate": [0.00015, 0.0001]}
     bars = plain(bybit.bars((folder / "http_get_klines_linear.json").read_bytes()))
     assert bars["close"] == [27455.0]
-    for name, kind in (("linear", "linear"), ("linear_symbol_type", "linear"), ("inverse", "inverse"), ("spot", "spot")):
+    for name, kind in (
+        ("linear", "linear"),
+        ("linear_symbol_type", "linear"),
+        ("inverse", "inverse"),
+        ("spot", "spot"),
+    ):
         content = (folder / f"http_get_instruments_{name}.json").read_bytes()
         listed, _ = bybit.listings(content, kind)
         assert [entry.venue_id for entry in listed] == [row["symbol"] for row in json.loads(content)["result"]["list"]]
