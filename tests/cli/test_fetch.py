@@ -15,6 +15,7 @@ from cli import app
 from crypto.instruments import Kind
 from crypto.venues import registry
 from data.settings import load_settings
+from data.sources.client import ClientOptions
 from data.store.lake import Lake, SeriesKey
 from data.tiers import load_tiers
 from tests.contract.fake_venue import DAY, HOUR, T0, FakeVenue, Market, every, serving
@@ -101,8 +102,10 @@ def test_a_partial_fetch_is_named_and_has_its_exit_code(carry: Run, venue: FakeV
     assert "73 rows added" in again.out
 
 
-def test_people_see_why(carry: Run, venue: FakeVenue) -> None:
+def test_people_see_why(carry: Run, venue: FakeVenue, monkeypatch: pytest.MonkeyPatch) -> None:
     venue.always["fundingRate"] = "html"
+    quick = ClientOptions(base=venue.base, first_backoff_s=0.001)
+    monkeypatch.setattr("cli.fetch._client_options", lambda base_url: quick)
     outcome = carry("funding", *FUNDING)
     assert outcome.code == 4
     assert "FAILED" in outcome.out
@@ -174,9 +177,8 @@ def test_markets_define_instruments_of_a_backtest(carry: Run, venue: FakeVenue, 
     spots = carry("markets", "--venue", "binance", "--kind", "spot", "--symbol", "WIFUSDT", "--json").json
     assert perps["instruments"] == ["binance:linear:WIFUSDT", "binance:linear:1000CATUSDT"]
     config = tmp_path / "run.toml"
-    config.write_text(
-        '[wallets."binance:spot"]\nUSDT = 1000\n\n[[pairs]]\nspot = "binance:spot:WIFUSDT"\nperp = "binance:linear:WIFUSDT"\n'
-    )
+    pair = 'spot = "binance:spot:WIFUSDT"\nperp = "binance:linear:WIFUSDT"\n'
+    config.write_text(f'[wallets."binance:spot"]\nUSDT = 1000\n\n[[pairs]]\n{pair}')
     settings = load_settings(config, instruments=[Path(perps["file"]), Path(spots["file"])])
     assert set(settings.instruments) == {"binance:spot:WIFUSDT", "binance:linear:WIFUSDT"}
     found = registry.instrument("binance:linear:WIFUSDT", settings.instruments)

@@ -128,8 +128,8 @@ class FakeVenue:
         if path.startswith("/data/"):
             return self._archive(path)
         for prefix, answer in (
-            ("/fapi/", self._binance), ("/dapi/", self._binance), ("/api/v3/", self._binance), ("/sapi/", self._binance),
-            ("/v5/", self._bybit), ("/api/v5/", self._okx), ("/info", self._hyperliquid), ("/v4/", self._dydx),
+            ("/fapi/", self._binance), ("/dapi/", self._binance), ("/api/v3/", self._binance),
+            ("/sapi/", self._binance), ("/v5/", self._bybit), ("/api/v5/", self._okx), ("/info", self._hyperliquid), ("/v4/", self._dydx),
         ):  # fmt: skip
             if path.startswith(prefix):
                 data, *status = answer(path, query)
@@ -353,9 +353,12 @@ def binance_symbol(symbol: str, path: str, venue: FakeVenue) -> dict[str, Any]:
 def bybit_symbol(symbol: str, venue: FakeVenue) -> dict[str, Any]:
     return {
         "symbol": symbol, "status": "Trading", "contractType": "LinearPerpetual", "baseCoin": symbol[:-4],
-        "quoteCoin": symbol[-4:], "settleCoin": symbol[-4:], "launchTime": str(venue.listed_ms or 0), "deliveryTime": "0",
+        "quoteCoin": symbol[-4:], "settleCoin": symbol[-4:],
+        "launchTime": str(venue.listed_ms or 0), "deliveryTime": "0",
         "priceFilter": {"tickSize": "0.10"}, "fundingInterval": 480,
-        "lotSizeFilter": {"qtyStep": "0.001", "minOrderQty": "0.001", "minNotionalValue": "5", "basePrecision": "0.001"},
+        "lotSizeFilter": {
+            "qtyStep": "0.001", "minOrderQty": "0.001", "minNotionalValue": "5", "basePrecision": "0.001"
+        },
     }  # fmt: skip
 
 
@@ -377,45 +380,48 @@ def envelope(result: Any, now: int) -> dict[str, Any]:
     return {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": now}
 
 
+HTML = "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body></body></html>"
+
+
 async def misbehave(fault: str, request: web.Request, answer: web.Response) -> web.StreamResponse:
     """The answer in a way that venues and networks have answered."""
     body = answer.body if isinstance(answer.body, bytes) else b""
-    if fault == "429":
-        return web.json_response(
-            {"code": -1003, "msg": "Too many requests"}, status=429, headers={"Retry-After": "0.05"}
-        )
-    if fault == "418":
-        return web.json_response({"code": -1003, "msg": "IP banned"}, status=418, headers={"Retry-After": "7200"})
-    if fault == "403":
-        return web.Response(status=403, text="<html><title>403 Forbidden</title></html>", content_type="text/html")
-    if fault == "503":
-        return web.json_response({"code": -1008, "msg": "Server is currently overloaded"}, status=503)
-    if fault == "10006":
-        return web.json_response({"retCode": 10006, "retMsg": "Too many visits!", "result": {}, "time": 0})
-    if fault == "html":
-        page = "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body></body></html>"
-        return web.Response(text=page, content_type="text/html")
-    if fault == "truncated":
-        return web.Response(body=body[: len(body) // 2], content_type="application/json")
-    if fault == "types":
-        return web.json_response([{"symbol": 7, "fundingTime": "soon", "fundingRate": [1]}])
-    if fault == "empty":
-        return web.json_response([])
-    if fault == "duplicates":
-        rows = json.loads(body)
-        return web.json_response([row for row in rows for _ in range(2)])
-    if fault == "reversed":
-        return web.json_response(json.loads(body)[::-1])
-    if fault == "wrong range":
-        rows = json.loads(body)
-        return web.json_response([{**row, "fundingTime": row["fundingTime"] - 4000 * DAY} for row in rows])
     if fault == "hang":
         await asyncio.sleep(3600)
     if fault == "kick":
         assert request.transport is not None
         request.transport.abort()
         return answer
-    raise ValueError(f"no fault {fault!r}")
+    if fault == "truncated":
+        return web.Response(body=body[: len(body) // 2], content_type="application/json")
+    if fault in ("duplicates", "reversed", "wrong range"):
+        return web.json_response(disordered(fault, json.loads(body)))
+    return refusals()[fault]
+
+
+def disordered(fault: str, rows: list[Any]) -> list[Any]:
+    """The rows of an answer twice, turned around, or moved out of the range."""
+    if fault == "duplicates":
+        return [row for row in rows for _ in range(2)]
+    if fault == "reversed":
+        return rows[::-1]
+    return [{**row, "fundingTime": row["fundingTime"] - 4000 * DAY} for row in rows]
+
+
+def refusals() -> dict[str, web.Response]:
+    """Answers that have nothing to do with what was asked."""
+    reply = web.json_response
+    too_many = {"code": -1003, "msg": "Too many requests"}
+    return {
+        "429": reply(too_many, status=429, headers={"Retry-After": "0.05"}),
+        "418": reply({"code": -1003, "msg": "IP banned"}, status=418, headers={"Retry-After": "7200"}),
+        "403": web.Response(status=403, text="<html><title>403 Forbidden</title></html>", content_type="text/html"),
+        "503": reply({"code": -1008, "msg": "Server is currently overloaded"}, status=503),
+        "10006": reply({"retCode": 10006, "retMsg": "Too many visits!", "result": {}, "time": 0}),
+        "html": web.Response(text=HTML, content_type="text/html"),
+        "types": reply([{"symbol": 7, "fundingTime": "soon", "fundingRate": [1]}]),
+        "empty": reply([]),
+    }
 
 
 def stamp(year: int, month: int) -> int:

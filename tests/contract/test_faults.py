@@ -37,7 +37,7 @@ PASSING = ["429", "503", "html", "truncated", "kick", "403"]
 def test_what_passes_is_tried_again(
     venue: FakeVenue, fetched: Fetch, lake: Lake, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # 403 has no Retry-After: the documented five minutes are shortened here, the wait itself is tested with the limiter.
+    # 403 has no Retry-After: the documented five minutes are shortened here, the wait is tested with the limiter.
     monkeypatch.setitem(RESTS["binance"].pause_s, 403, 0.01)  # type: ignore[arg-type]
     venue.faults = [("fundingRate", fault), ("fundingRate", fault)]
     outcome = fetched("binance", "funding", T0)

@@ -228,7 +228,8 @@ def ccxt_rows(venue: FakeVenue, name: str, **params: object) -> list[int]:
         paths = {"fapiPublic": "/fapi/v1", "fapiPublicV2": "/fapi/v2", "fapiPublicV3": "/fapi/v3"}
         exchange.urls["api"] = {key: venue.base + paths.get(key, "") for key in hosts}
         market = {
-            "id": "BTCUSDT", "symbol": "BTC/USDT:USDT", "base": "BTC", "quote": "USDT", "settle": "USDT", "type": "swap",
+            "id": "BTCUSDT", "symbol": "BTC/USDT:USDT", "base": "BTC", "quote": "USDT", "settle": "USDT",
+            "type": "swap",
             "spot": False, "swap": True, "future": False, "option": False, "contract": True, "linear": True,
             "inverse": False, "active": True, "info": {"fundingInterval": "480"}, "precision": {}, "limits": {},
         }  # fmt: skip
@@ -250,7 +251,7 @@ def test_ccxts_paginator_loses_rows_of_binance_and_ours_does_not(venue: FakeVenu
     venue.markets["BTCUSDT"].settlements = settlements
     theirs = ccxt_rows(venue, "binance")
     (ours,) = fetched("binance", "funding", T0).series
-    lost = set(at for at, _ in settlements) - set(theirs)
+    lost = {at for at, _ in settlements} - set(theirs)
     assert len(theirs) == 1300  # 1000 of the first 2000, and the last 300
     assert len(lost) == 1000
     assert lake.read(ours.key).time_ms.tolist() == [at for at, _ in settlements]

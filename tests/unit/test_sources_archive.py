@@ -14,7 +14,7 @@ from tests.contract.fake_venue import stamp
 
 BTC = Listing("binance", "linear", "BTCUSDT", "BTCUSDT", "BTC", "USDT", "USDT", is_trading=True, pair="BTCUSDT")
 COIN = Listing("binance", "inverse", "BTCUSD", "BTCUSD_PERP", "BTC", "USD", "BTC", is_trading=True, pair="BTCUSD")
-HEADER = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore\n"
+HEADER = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_volume,taker_quote_volume,ignore\n"
 
 
 def packed(*texts: str) -> bytes:

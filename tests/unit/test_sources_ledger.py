@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def points(found: list[tuple[int, int]]) -> set[int]:
 def test_merged_is_the_union(found: list[tuple[int, int]]) -> None:
     union = merged(found)
     assert points(union) == points(found)
-    assert all(a[1] < b[0] for a, b in zip(union, union[1:], strict=False))
+    assert all(a[1] < b[0] for a, b in pairwise(union))
 
 
 @given(st.tuples(st.integers(0, 40), st.integers(0, 40)), ranges)

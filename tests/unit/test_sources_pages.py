@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def check_partition(parts: list[Covered], lo: int, hi: int) -> None:
     edges = sorted((part.lo_ms, part.hi_ms) for part in parts if part.lo_ms < part.hi_ms)
     assert edges[0][0] == lo
     assert edges[-1][1] == hi
-    assert all(a[1] == b[0] for a, b in zip(edges, edges[1:], strict=False)), edges
+    assert all(a[1] == b[0] for a, b in pairwise(edges)), edges
 
 
 intervals = st.lists(st.tuples(st.sampled_from([1, 2, 4, 8]), st.integers(1, 30)), min_size=1, max_size=5)

@@ -19,7 +19,8 @@ from data.sources.wire import binance, bybit, dydx, hyperliquid, okx
 from data.sources.wire.columns import Tier, split_multiple
 
 PARSERS: list[Callable[[bytes], Any]] = [
-    binance.bars, binance.coin_bars, binance.prices, binance.funding, binance.borrow, binance.tiers, binance.server_time,
+    binance.bars, binance.coin_bars, binance.prices, binance.funding, binance.borrow, binance.tiers,
+    binance.server_time,
     bybit.bars, bybit.inverse_bars, bybit.prices, bybit.funding, bybit.borrow, bybit.tiers, bybit.server_time,
     okx.spot_bars, okx.swap_bars, okx.prices, okx.funding, okx.server_time,
     hyperliquid.bars, hyperliquid.funding, hyperliquid.server_time,
@@ -162,8 +163,16 @@ def test_every_cut_of_an_answer_is_an_error() -> None:
             binance.funding(whole[:length])
 
 
-@pytest.mark.parametrize("wrong", ['{"msg":"x"}', '[{"fundingRate":null,"fundingTime":1}]', '[{"fundingRate":"a","fundingTime":1}]',
-                                   '[{"fundingRate":"1","fundingTime":"soon"}]', '[{"fundingRate":true,"fundingTime":1}]'])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '{"msg":"x"}',
+        '[{"fundingRate":null,"fundingTime":1}]',
+        '[{"fundingRate":"a","fundingTime":1}]',
+        '[{"fundingRate":"1","fundingTime":"soon"}]',
+        '[{"fundingRate":true,"fundingTime":1}]',
+    ],
+)
 def test_wrong_types_are_named(wrong: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=r"Expected|missing required|Invalid"):
         binance.funding(wrong.encode())
