@@ -19,6 +19,8 @@ from data.streams.verdict import Verdict
 Key = tuple[str, str, str]
 """Venue, kind, symbol."""
 
+Rows = NDArray[np.int64] | slice
+
 FIELDS: Final = len(Field)
 # Plain numbers: hashing and comparing enumerations costs more than the rest of an update.
 _MARK, _INDEX, _FUNDING_RATE, _NEXT_SETTLEMENT, _INTERVAL = (int(field) for field in Field)
@@ -41,7 +43,7 @@ class PerpTable:
     def __init__(self, limits: Mapping[str, StalenessLimits] = LIMITS, capacity: int = 1024) -> None:
         self._limits = limits
         self._rows: dict[Key, int] = {}
-        self._known: dict[tuple[str, str], tuple[list[str], NDArray[np.int64]]] = {}
+        self._known: dict[tuple[str, str], tuple[list[str], Rows]] = {}
         self.keys: list[Key] = []
         self.values = np.full((FIELDS, capacity), math.nan)
         self.received = np.zeros((FIELDS, capacity), dtype=np.int64)
@@ -97,28 +99,30 @@ class PerpTable:
         if rows is None:
             return np.array([self.apply(update, received_ns) is Verdict.APPLIED for update in updates], dtype=np.bool_)
         stamps = np.array([update.event_ms for update in updates], dtype=np.int64)
-        incoming = np.array(
-            [
-                [update.mark for update in updates],
-                [update.index for update in updates],
-                [update.funding_rate for update in updates],
-                [update.next_settlement_ms for update in updates],
-            ],
-            dtype=np.float64,
-        )
+        incoming = np.empty((_INTERVAL, stamps.size))
+        incoming[_MARK] = [update.mark for update in updates]
+        incoming[_INDEX] = [update.index for update in updates]
+        incoming[_FUNDING_RATE] = [update.funding_rate for update in updates]
+        settlements = [update.next_settlement_ms or 0 for update in updates]
+        incoming[_NEXT_SETTLEMENT] = np.array(settlements, dtype=np.int64)
         _drop_zeros(incoming)
-        held = self.values[_WHOLE, rows]
-        last = self.event_ms[Field.MARK, rows]
-        same = ((incoming == held) | (np.isnan(incoming) & np.isnan(held))).all(axis=0)
-        applied: NDArray[np.bool_] = (stamps > last) | ((stamps == last) & ~same)
+        applied: NDArray[np.bool_] = stamps > self.event_ms[_MARK, rows]
         if not applied.all():
-            rows, stamps, incoming = rows[applied], stamps[applied], incoming[:, applied]
+            applied |= self._changed(rows, stamps, incoming)
+            rows, stamps, incoming = _numbers(rows)[applied], stamps[applied], incoming[:, applied]
         self.values[_WHOLE, rows] = incoming
         self.event_ms[_WHOLE, rows] = stamps
         self.received[_WHOLE, rows] = received_ns
         self.confirmed[_WHOLE, rows] = received_ns
         self._has_snapshot[rows] = True
         return applied
+
+    def _changed(self, rows: Rows, stamps: NDArray[np.int64], incoming: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Rows with the stamp that is held and another value: which of two is newer then is not known, so the last."""
+        held = self.values[_WHOLE, rows]
+        same = ((incoming == held) | (np.isnan(incoming) & np.isnan(held))).all(axis=0)
+        changed: NDArray[np.bool_] = (stamps == self.event_ms[_MARK, rows]) & ~same
+        return changed
 
     def invalidate(self, venue: str, kind: str, symbols: Sequence[str] | None = None) -> int:
         """Make instruments stale until they are heard of again (connection lost); None: all of venue and kind.
@@ -160,7 +164,7 @@ class PerpTable:
         self.keys.append(key)
         return row
 
-    def _rows_of(self, updates: Sequence[PerpUpdate]) -> NDArray[np.int64] | None:
+    def _rows_of(self, updates: Sequence[PerpUpdate]) -> Rows | None:
         """Rows of the updates' symbols; None when one stands twice. The same come in the same order every second."""
         symbols = [update.symbol for update in updates]
         first = updates[0]
@@ -169,7 +173,7 @@ class PerpTable:
             return known[1]
         if len(set(symbols)) != len(symbols):
             return None
-        rows = np.array([self._row_of((first.venue, first.kind, symbol)) for symbol in symbols], dtype=np.int64)
+        rows = _compact([self._row_of((first.venue, first.kind, symbol)) for symbol in symbols])
         self._known[first.venue, first.kind] = (symbols, rows)
         return rows
 
@@ -211,6 +215,17 @@ class PerpTable:
         )
 
 
+def _compact(rows: list[int]) -> Rows:
+    """Rows as a slice where they follow each other: columns are then copied at once."""
+    if rows == list(range(rows[0], rows[0] + len(rows))):
+        return slice(rows[0], rows[0] + len(rows))
+    return np.array(rows, dtype=np.int64)
+
+
+def _numbers(rows: Rows) -> NDArray[np.int64]:
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+
+
 def _carried(update: PerpUpdate) -> list[tuple[int, float]]:
     """Fields that the update states, as row and value, with NaN for none."""
     carried: list[tuple[int, float]] = []
@@ -230,6 +245,7 @@ def _carried(update: PerpUpdate) -> list[tuple[int, float]]:
 
 def _drop_zeros(incoming: NDArray[np.float64]) -> None:
     """In place: a price or a time of 0 is none; a rate of 0 is a rate."""
-    for field in (Field.MARK, Field.INDEX, Field.NEXT_SETTLEMENT):
-        column = incoming[field]
-        column[column == 0.0] = math.nan
+    zeros = incoming == 0.0
+    zeros[_FUNDING_RATE] = False
+    if zeros.any():
+        incoming[zeros] = math.nan

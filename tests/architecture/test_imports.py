@@ -42,7 +42,7 @@ CLOCK_METHODS = {"now", "today", "utcnow"}
 
 # Libraries that only some places may import, by first part of the dotted name.
 ONLY_IN = {
-    "ccxt": ("data/", "tests/"),
+    "ccxt": ("data/", "bench/", "tests/"),
     "websockets": ("data/", "bench/", "tests/"),  # tests and benchmarks need servers
     "aiohttp": ("data/", "tests/"),
     "requests": ("data/",),
