@@ -387,7 +387,7 @@ def test_report_folder(lake: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(5)
     for venue in ("binance", "bybit"):
         put(lake, f"{venue}:linear:BTCUSDT", [8] * 200, list(generator.normal(1e-4, 2e-4, 200)))
-    put(lake, "binance:linear:ETHUSDT", [4] * 300, list(generator.normal(0, 1e-4, 300)))
+    put(lake, "binance:linear:ETHUSDT", [4] * 400, list(generator.normal(0, 1e-4, 400)))
     histories = funding.load(lake)
     files = funding.report(histories, tmp_path / "study")
     assert {"report.html", "screen.csv", "screen.parquet", "pairs.csv", "forecast_errors.parquet"} <= set(files)
