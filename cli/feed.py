@@ -151,7 +151,9 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     for text in texts:
         venue, mark, address = text.partition("=")
         if not (venue and mark and address.startswith(("ws://", "wss://"))):
-            raise UsageError(f"--url {text!r} is not venue=ws://host:port", remedy="for example binance=ws://localhost:9000")
+            raise UsageError(
+                f"--url {text!r} is not venue=ws://host:port", remedy="for example binance=ws://localhost:9000"
+            )
         found[venue] = address.rstrip("/")
     return found
 

@@ -105,11 +105,15 @@ def summary(status: Mapping[str, Any]) -> Group:
         routes.add_row(route["venue"], route["route"], f"{route['attempts']}", route["reconnect_reason"] or "")
     lines = [
         f"{status['frames']:,} frames with {status['events']:,} events, {status['garbage_frames']} unreadable",
-        f"{status['instruments']} instruments, {status['settled_rates']} settled rates read back, "
-        f"{status['interval_changes']} changes of a settlement schedule",
+        (
+            f"{status['instruments']} instruments, {status['settled_rates']} settled rates read back, "
+            f"{status['interval_changes']} changes of a settlement schedule"
+        ),
         f"recorded {_size(recording['bytes'])} in {', '.join(recording['segments'])} of {recording['folder']}",
     ]
-    lines += [f"{cut['segment']}: cut {cut['torn_bytes']} torn bytes of an earlier run" for cut in recording["repaired"]]
+    lines += [
+        f"{cut['segment']}: cut {cut['torn_bytes']} torn bytes of an earlier run" for cut in recording["repaired"]
+    ]
     if status["rows"] is not None:
         lines.append(f"{status['rows']['rows']:,} rows for Lean in {status['rows']['folder']}")
     return Group(*(Text(line) for line in lines), routes)
@@ -144,8 +148,8 @@ def replay_view(payload: Mapping[str, Any]) -> Group:
     for name, held in payload["instruments"].items():
         values = [_number(held["fields"].get(field, {}).get("value")) for field in names]
         table.add_row(name, *values, _number(held["settled"] and held["settled"]["rate"]))
-    parts = [Text(head), *([Text(torn, style="yellow")] if torn else []), Text(f"state {payload['state']}"), table]
-    return Group(*parts)
+    warning = [Text(torn, style="yellow")] if torn else []
+    return Group(Text(head), *warning, Text(f"state {payload['state']}"), table)
 
 
 def export_payload(exported: Sequence[Exported], lake: Path) -> dict[str, Any]:
@@ -182,5 +186,6 @@ def _number(value: float | None) -> str:
 def _table(headings: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for at, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if at and heading not in {"route", "last reason"} else "left")
+        is_text = heading in {"route", "last reason"}
+        table.add_column(heading, justify="right" if at and not is_text else "left", no_wrap=not is_text)
     return table

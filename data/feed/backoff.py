@@ -15,8 +15,8 @@ _MOST_DOUBLINGS = 32
 class Backoff:
     """Waits that double from ``first_seconds`` to ``most_seconds``, each times a random part of 1/2 .. 1.
 
-    A connection that lived shorter than ``good_seconds`` counts as one more failure: a venue that accepts and then kicks
-    is not called again at once.
+    A connection that lived shorter than ``good_seconds`` counts as one more failure: a venue that accepts and then
+    kicks is not called again at once.
     """
 
     first_seconds: float

@@ -36,7 +36,7 @@ _ADAPTERS: Mapping[str, Callable[[str], VenueProtocol]] = {
 
 
 def adapter(venue: str, url: str = "") -> VenueProtocol:
-    """The venue's adapter, dialling ``url`` (scheme and host) if one is given; ``UsageError`` names the known venues."""
+    """The venue's adapter, dialling ``url`` (scheme and host) if given; ``UsageError`` names the known venues."""
     if venue not in _ADAPTERS:
         near = get_close_matches(venue, _ADAPTERS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -54,8 +54,8 @@ def make_plans(
 ) -> list[FeedPlan]:
     """Plans for each venue with something to listen to.
 
-    A symbol is ``BTCUSDT``, taken at all venues in those kinds that each has, or ``venue:kind:SYMBOL``. Without symbols:
-    all perpetuals, where the venue has such a stream. ``UsageError`` names the wrong flag and value.
+    A symbol is ``BTCUSDT``, taken at all venues in those kinds that each has, or ``venue:kind:SYMBOL``. Without
+    symbols: all perpetuals, where the venue has such a stream. ``UsageError`` names the wrong flag and value.
     """
     _check_kinds(kinds)
     asked = list(dict.fromkeys([*venues, *(text.split(":")[0] for text in symbols if ":" in text)]))

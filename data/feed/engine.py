@@ -5,20 +5,29 @@ So a replay ends with the state of the live feed bit for bit. Nothing here reads
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from crypto.errors import DataError
+from data.feed.notes import channel_note
 from data.feed.segment import Kind, Record
 from data.feed.session import Answer, Taken
 from data.feed.settlements import IntervalChange, Key, SettlementWatch
-from data.streams.events import Acknowledged, Event, FrameError, FundingSettled, Heartbeat, Ignored, PerpUpdate
+from data.streams.events import (
+    Acknowledged,
+    Event,
+    FrameError,
+    FundingSettled,
+    Heartbeat,
+    Ignored,
+    PerpUpdate,
+    TopOfBook,
+)
 from data.streams.protocol import Route, VenueProtocol
 from data.streams.state import MarketState
 from data.streams.verdict import Verdict
@@ -29,11 +38,15 @@ log = logging.getLogger(__name__)
 STAMPED = frozenset({"binance", "bybit"})
 
 
+_ABOUT_THE_CONNECTION = (Acknowledged, Heartbeat, Ignored)
+_OF_THE_STATE = (PerpUpdate, TopOfBook)
+
+
 @dataclass(slots=True)
 class ChannelState:
     """One connection: its route and what came of it.
 
-    ``keys``: instruments that it told of; ``lacking``: those of which it sends changes without a snapshot.
+    ``perps``, ``tops``: instruments of which it told either; ``lacking``: those of which it sends changes without a snapshot.
     """
 
     route: Route
@@ -42,7 +55,8 @@ class ChannelState:
     frames: int = 0
     garbage: int = 0
     last_ns: int = 0
-    keys: set[Key] = field(default_factory=set)
+    perps: set[Key] = field(default_factory=set)
+    tops: set[Key] = field(default_factory=set)
     lacking: set[Key] = field(default_factory=set)
 
 
@@ -74,27 +88,6 @@ class Counts:
     interval_changes: int = 0
 
 
-def start_note() -> dict[str, Any]:
-    """A feed was started: nothing is known yet."""
-    return {"note": "start"}
-
-
-def channel_note(channel: int, route: Route) -> dict[str, Any]:
-    """A connection is dialled."""
-    held: dict[str, Any] = msgspec.to_builtins(route)
-    return {"note": "channel", "channel": channel, "route": held}
-
-
-def settled_note(event: FundingSettled) -> dict[str, Any]:
-    """A settled rate was read back."""
-    return {"note": "settled", "event": msgspec.to_builtins(event)}
-
-
-def interval_note(change: IntervalChange) -> dict[str, Any]:
-    """A contract's settlements changed; derived from frames, so a replay finds it again by itself."""
-    return {"note": "interval", **dataclasses.asdict(change)}
-
-
 class Engine:
     """State, counts and channels. ``frames`` and ``note`` are the only ways in.
 
@@ -123,9 +116,9 @@ class Engine:
         if record.kind is Kind.FRAMES:
             self.frames(record.channel, record.frames(), record.received_ns)
         else:
-            self.note(record.note(), record.received_ns)
+            self.note(record.note())
 
-    def note(self, note: Mapping[str, Any], received_ns: int) -> None:
+    def note(self, note: Mapping[str, Any]) -> None:
         """Take in a note; those that are only for people change nothing."""
         name = note["note"]
         if name == "start":
@@ -201,48 +194,66 @@ class Engine:
     def _take(self, source: ChannelState, events: Sequence[Event], answers: list[Answer], received_ns: int) -> bool:
         """Take in the events of one frame; whether there were market data among them."""
         first = events[0]
-        if isinstance(first, Acknowledged | Heartbeat | Ignored):
+        if isinstance(first, _ABOUT_THE_CONNECTION):
             self._answer(source, first, answers)
             return False
         if len(events) == 1:
             verdict = self.state.apply(first, received_ns)
             if verdict is Verdict.APPLIED:
                 self._applied(source, first, received_ns)
-            elif verdict is not None and verdict.resync:
+            elif verdict is None:
+                self._other(first)
+            elif verdict.resync:
                 self._lacks(source, first)
-            return True
+        else:
+            self._take_many(source, events, received_ns)
+        return True
+
+    def _take_many(self, source: ChannelState, events: Sequence[Event], received_ns: int) -> None:
         refused = self.state.apply_all(events, received_ns)
         left_out = {id(event) for event, _ in refused}
         for event, verdict in refused:
             if verdict.resync:
                 self._lacks(source, event)
         for event in events:
-            if id(event) not in left_out:
+            if not isinstance(event, _OF_THE_STATE):
+                self._other(event)
+            elif id(event) not in left_out:
                 self._applied(source, event, received_ns)
-        return True
+
+    def _other(self, event: Event) -> None:
+        """Events that are no prices: only settled rates are kept."""
+        if isinstance(event, FundingSettled):
+            key = (event.venue, event.kind, event.symbol)
+            self.settled[key] = event
+            self.keys.add(key)
+            self._changed.add(key)
 
     def _applied(self, source: ChannelState, event: Any, received_ns: int) -> None:
         """What follows from an event that changed the state."""
         key = (event.venue, event.kind, event.symbol)
         self._changed.add(key)
-        if key not in source.keys:
-            source.keys.add(key)
+        is_perp = isinstance(event, PerpUpdate)
+        told = source.perps if is_perp else source.tops
+        if key not in told:
+            told.add(key)
             self.keys.add(key)
         if source.lacking:
             source.lacking.discard(key)
-        event_ms = event.event_ms
-        if event_ms is not None and event.venue in STAMPED:
-            apart_ms = received_ns / 1e6 - event_ms
-            delay = self.delays.get(event.venue)
-            if delay is None:
-                delay = self.delays[event.venue] = Delay(apart_ms, apart_ms)
-            delay.last_ms = apart_ms
-            delay.least_ms = min(delay.least_ms, apart_ms)
-        if isinstance(event, PerpUpdate) and event.next_settlement_ms:
+        if event.event_ms is not None and event.venue in STAMPED:
+            self._measure(event.venue, received_ns / 1e6 - event.event_ms)
+        if is_perp and event.next_settlement_ms:
             change = self.watch.seen(key, event.next_settlement_ms, event.interval_hours, received_ns // 1_000_000)
             if change is not None:
                 self.counts.interval_changes += 1
                 self._interval_changes.append(change)
+
+    def _measure(self, venue: str, apart_ms: float) -> None:
+        delay = self.delays.get(venue)
+        if delay is None:
+            delay = self.delays[venue] = Delay(apart_ms, apart_ms)
+        delay.last_ms = apart_ms
+        delay.least_ms = min(delay.least_ms, apart_ms)
 
     def _lacks(self, source: ChannelState, event: Any) -> None:
         key = (event.venue, event.kind, event.symbol)
@@ -273,15 +284,23 @@ class Engine:
             self.channels[channel] = ChannelState(route, protocol)
 
     def _closed(self, channel: int) -> None:
-        """Make stale what only this connection kept fresh: all that it told of, unless its replacement is open."""
+        """Make stale all that this connection told of, or hand it to the connection that replaces it."""
         source = self.channels.pop(channel)
-        replaced = any(other.is_open and other.route.name == source.route.name
-                       and other.route.venue == source.route.venue for other in self.channels.values())  # fmt: skip
-        if replaced:
-            return
-        by_kind: dict[tuple[str, str], list[str]] = {}
-        for venue, kind, symbol in source.keys:
-            by_kind.setdefault((venue, kind), []).append(symbol)
-        for (venue, kind), symbols in by_kind.items():
-            self.state.invalidate(venue, kind, symbols)
-        self._changed |= source.keys
+        for other in self.channels.values():
+            if other.is_open and (other.route.venue, other.route.name) == (source.route.venue, source.route.name):
+                other.perps |= source.perps
+                other.tops |= source.tops
+                return
+        # By table: another route may keep the other half of an instrument fresh.
+        for (venue, kind), symbols in _by_kind(source.perps).items():
+            self.state.perps.invalidate(venue, kind, symbols)
+        for (venue, kind), symbols in _by_kind(source.tops).items():
+            self.state.tops.invalidate(venue, kind, symbols)
+        self._changed |= source.perps | source.tops
+
+
+def _by_kind(keys: Iterable[Key]) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for venue, kind, symbol in keys:
+        found.setdefault((venue, kind), []).append(symbol)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 from crypto.errors import CarryError
 from data.feed.backoff import AttemptLimit
 from data.feed.clock import FeedClock
-from data.feed.engine import Engine, channel_note, interval_note, settled_note, start_note
+from data.feed.engine import Engine
 from data.feed.names import instrument
+from data.feed.notes import channel_note, interval_note, settled_note, start_note
 from data.feed.options import FeedTimes
 from data.feed.recorder import Recorder, RecorderOptions
 from data.feed.rows import RowWriter
@@ -55,7 +56,7 @@ class FeedOptions:
 
 
 class Feed:
-    """One process's feed. ``run`` returns when ``stop`` was called; the first error of our own ends it and is raised."""
+    """One process's feed. ``run`` returns after ``stop``; the first error of our own ends it and is raised."""
 
     def __init__(
         self,
@@ -106,7 +107,7 @@ class Feed:
         try:
             if self.server is not None:
                 await self.server.start()
-            jobs = [*(supervisor.run() for supervisor in self.supervisors), self._tick(), self._sync()]
+            jobs = [*(supervisor.run for supervisor in self.supervisors), self._tick, self._sync]
             tasks = [asyncio.create_task(self._guard(job)) for job in jobs]
             await self._stop.wait()
         finally:
@@ -117,10 +118,10 @@ class Feed:
         if self._error is not None:
             raise self._error
 
-    async def _guard(self, job: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Any error that a job does not handle is ours: it ends the feed instead of leaving it half alive."""
         try:
-            await job
+            await job()
         except Exception as error:  # noqa: BLE001 - raised again by run
             self._fail(error)
 
@@ -182,7 +183,7 @@ class Feed:
         except CarryError as error:
             self._fail(error)
             return
-        self.engine.note(note, received_ns)
+        self.engine.note(note)
 
     def _settled(self, event: FundingSettled) -> None:
         self._note(settled_note(event))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AsyncExitStack
+from typing import Self
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class RestFundingReader:
         self._clients: dict[str, Client] = {}
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> RestFundingReader:
+    async def __aenter__(self) -> Self:
         """Nothing is sent yet."""
         return self
 

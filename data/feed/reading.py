@@ -40,7 +40,6 @@ class RecordingReader:
             with path.open("rb") as file:
                 reader = SegmentReader(file, str(path))
                 yield from reader
-            assert reader.tail is not None
             self.ends.append(SegmentEnd(path.name, reader.tail))
             if on_segment is not None:
                 on_segment()

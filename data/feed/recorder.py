@@ -26,7 +26,7 @@ Note = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A torn end that was found at start: moved to ``kept_as`` beside its segment, which then ends with a whole record."""
+    """A torn end that was found at start: moved to ``kept_as``, so that its segment ends with a whole record."""
 
     segment: str
     torn_bytes: int
@@ -58,7 +58,7 @@ def cut_torn_tail(path: Path) -> Cut | None:
         reader = SegmentReader(file, str(path))
         for _ in reader:
             pass
-        if reader.tail is None or not reader.tail.torn_bytes:
+        if not reader.tail.torn_bytes:
             return None
         file.seek(reader.tail.good_bytes)
         torn = file.read()
@@ -126,7 +126,7 @@ class Recorder:
     def start_sync(self) -> Callable[[], None] | None:
         """A call that has the system put on the disk what was written so far; None when that is done already.
 
-        The call may run in another thread while records are written and segments rotated; ``OutputError`` as the writes.
+        The call may run in another thread while records are written and segments rotated. ``OutputError`` as writes.
         """
         if not self._unsynced or self._file < 0:
             return None

@@ -17,7 +17,7 @@ from data.streams.protocol import Route, VenueProtocol
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A replay's outcome. Times in ns since 1970, 0 when there was no record; ``torn_bytes``: not part of any record."""
+    """A replay's outcome. Times in ns since 1970, 0 without records; ``torn_bytes``: not part of any record."""
 
     engine: Engine
     records: int

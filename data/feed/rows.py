@@ -1,10 +1,10 @@
-"""Rows for Lean's live custom data: one file per instrument and UTC day, one whole line per write. Spec: docs/specs/feed.md.
+"""Rows for Lean's live custom data: one file per instrument and UTC day, one whole line per write.
 
-Lean polls such a file and keeps its place by time. What was measured: with rows 0.7 s apart ``Resolution.TICK`` lost none
-and ``Resolution.SECOND`` lost 15 of 57; with rows 2.5 s apart neither lost any; a row not later than the one before is
-dropped; the row that stood there before the first poll is skipped; letters in a number are read as digits. So rows keep a
-distance, times only grow, numbers have no exponent, there is no header and no blank line, and every row is complete in
-itself: a row that Lean does miss costs a moment, never a value.
+Lean polls such a file and keeps its place by time. What was measured: with rows 0.7 s apart ``Resolution.TICK`` lost
+none and ``Resolution.SECOND`` lost 15 of 57; with rows 2.5 s apart neither lost any; a row not later than its
+predecessor is dropped; the row that stood there before the first poll is skipped; letters in a number are read as
+digits. So rows keep a distance, times only grow, numbers have no exponent, there is no header and no blank line, and
+every row is complete in itself: a row that Lean does miss costs a moment, never a value. Spec: docs/specs/feed.md.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class RowWriter:
     _last_ms: dict[str, int] = field(default_factory=dict)
 
     def is_due(self, instrument: str, now_ms: int) -> bool:
-        """Whether the instrument's next row may be written. A clock that went back holds rows until it has caught up."""
+        """Whether the instrument's next row may be written. A clock that went back holds rows until it caught up."""
         last = self._last(instrument, now_ms)
         if now_ms <= last:
             self.held_back += 1
@@ -73,7 +73,7 @@ class RowWriter:
         return now_ms - last >= self.row_seconds * 1000.0
 
     def write(self, instrument: str, now_ms: int, values: Mapping[str, Value]) -> None:
-        """Append one row. ``instrument``: venue:kind:SYMBOL. ``OutputError`` names the file when it can't be written."""
+        """Append one row. ``instrument``: venue:kind:SYMBOL. ``OutputError`` names a file that can't be written."""
         path = self.path(instrument, now_ms)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -101,7 +101,7 @@ class SegmentReader:
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file = file
         self._name = name
-        self.tail: Tail | None = None
+        self.tail = Tail(0, 0, 0)
 
     def __iter__(self) -> Iterator[Record]:
         """Records up to the end or to the torn tail."""

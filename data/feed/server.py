@@ -36,7 +36,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Subscriber:
-    """Updates that one client has not taken yet: the newest per instrument, so never more than there are instruments."""
+    """Updates that a client has not taken yet: the newest per instrument, so never more than there are of them."""
 
     def __init__(self, wanted: Collection[str] | None) -> None:
         self._wanted = None if wanted is None else frozenset(wanted)
@@ -54,7 +54,7 @@ class _Subscriber:
             self._wake.set()
 
     async def take(self) -> tuple[list[str], int]:
-        """Instruments that changed since the last call, waiting for one, and how many updates were replaced meanwhile."""
+        """Instruments that changed since the last call, waiting for one, and how many updates were replaced."""
         await self._wake.wait()
         self._wake.clear()
         changed, self._changed = list(self._changed), {}

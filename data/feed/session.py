@@ -150,7 +150,7 @@ class Session:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             reasons = [task.result() for task in tasks if task in done]
-            return self._refused and f"subscription refused: {self._refused}" or reasons[0]
+            return f"subscription refused: {self._refused}" if self._refused else reasons[0]
         finally:
             for task in tasks:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""Keeps one route connected: waits that grow, the venue's limit on attempts, and a new connection before the old is cut."""
+"""Keeps one route connected: growing waits, the venue's limit on attempts, a new connection before a cut."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Supervisor:
         return _Running(session, asyncio.create_task(session.run()), replace_at)
 
     async def _follow(self, current: _Running) -> _Running | None:
-        """Wait until the session ends or has to be replaced; returns the one to follow next, None to start a new one."""
+        """Wait until the session ends or is to be replaced; returns the one to follow next, None to start a new one."""
         loop = asyncio.get_running_loop()
         left = None if current.replace_at is None else max(0.0, current.replace_at - loop.time())
         done, _ = await asyncio.wait({current.task}, timeout=left)

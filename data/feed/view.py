@@ -90,7 +90,7 @@ class Board:
             name: field["value"] for name, field in described["fields"].items() if name in _ROW_FIELDS
         }
         return (
-            {name: None for name in _ROW_FIELDS}
+            dict.fromkeys(_ROW_FIELDS)
             | values
             | {
                 "settled_ms": None if settled is None else settled.settlement_ms,

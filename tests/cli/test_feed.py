@@ -1,4 +1,4 @@
-"""``carry feed`` from the command line: runs, signals, restarts, replay, export, wrong flags, and no secret anywhere."""
+"""``carry feed`` from the command line: runs, signals, restarts, replay, export, wrong flags, no secret anywhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import random
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,9 @@ async def numbered(peer: Peer) -> None:
     is_mark = "market" in peer.path
     for number in range(100_000):
         content = (
-            binance_mark("BTCUSDT", NOW + number, 60_000.0) if is_mark else binance_top("BTCUSDT", number, 60_000.0, NOW)
+            binance_mark("BTCUSDT", NOW + number, 60_000.0)
+            if is_mark
+            else binance_top("BTCUSDT", number, 60_000.0, NOW)
         )
         await peer.send(content)
         await asyncio.sleep(0.002)
@@ -94,7 +98,7 @@ async def test_ctrl_c_ends_with_130_and_a_summary_and_a_second_run_goes_on(tmp_p
     assert b"000000002.feed" in printed
     times = rows(out / "rows")
     assert times[: len(before)] == before
-    assert all(later - earlier >= 700 for earlier, later in zip(before, before[1:], strict=False))
+    assert all(later - earlier >= 700 for earlier, later in pairwise(before))
     assert times == sorted(set(times))
     for path in out.rglob("*"):
         if path.is_file():
@@ -117,15 +121,20 @@ asyncio.run(main())
 """
 
 
+def has_more(folder: Path, segments: int, frames: int) -> bool:
+    """Whether there are more segments and recorded tops than these."""
+    return len(list(folder.glob("*.feed"))) > segments and len(tops(folder)) > frames
+
+
 @pytest.mark.asyncio
 async def test_kill_9_at_any_moment_leaves_a_readable_recording_and_a_restart_doubles_nothing(tmp_path: Path) -> None:
-    chance = random.Random(5)
+    chance = random.Random(5)  # noqa: S311 - moments of a test
     kept: list[int] = []
     out = tmp_path / "feed"
     for life in range(4):
         async with VenueServer(numbered) as venue:
             child = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, str(out), venue.url, cwd=ROOT)
-            await until(lambda count=life: len(list(out.glob("*.feed"))) > count and len(tops(out)) > len(kept))
+            await until(partial(has_more, out, life, len(kept)))
             await asyncio.sleep(chance.uniform(0.0, 0.5))
             child.kill()
             assert await child.wait() == -signal.SIGKILL
@@ -156,7 +165,7 @@ def test_replay_and_export_of_a_recording(tmp_path: Path, capsys: pytest.Capture
     async def record() -> None:
         async with VenueServer(three_minutes) as venue:
             child = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, str(out), venue.url, cwd=ROOT)
-            await until(lambda: out.exists() and len(marks(out)) == 181)
+            await until(lambda: list(out.glob("*.feed")) and len(marks(out)) == 181)
             child.kill()
             await child.wait()
 
@@ -208,9 +217,7 @@ def test_what_is_wrong_is_named(
     assert answer["remedy"]
 
 
-def test_a_folder_that_another_feed_records_into_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_that_another_feed_records_into_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from data.feed.recorder import Recorder, RecorderOptions  # noqa: PLC0415 - only here
 
     recorder = Recorder(tmp_path, RecorderOptions(), list)

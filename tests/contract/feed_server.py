@@ -67,7 +67,7 @@ Act = Callable[[Peer], Awaitable[None]] | Refuse
 
 
 class VenueServer:
-    """Plays ``acts`` one per connection attempt; the last one again and again. ``attempts``: loop times of all of them."""
+    """Plays ``acts`` one per connection attempt; the last one again and again. ``attempts``: their loop times."""
 
     def __init__(self, *acts: Act) -> None:
         self.acts: Sequence[Act] = acts

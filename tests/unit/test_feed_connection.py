@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.uri import parse_uri
+from websockets.utils import accept_key
 
 from data.feed.connection import MOST_FRAME_BYTES, FrameConnection
 
@@ -64,12 +66,10 @@ async def receive(stream: bytes, cuts: Sequence[int], *, in_first_read: bool = F
     protocol.send_request(request)
     connection.send_data()
     key = request.headers["Sec-WebSocket-Key"]
-    from websockets.utils import accept_key  # noqa: PLC0415 - only needed for the handshake
-
     head = HEAD % accept_key(key).encode()
     wire.written = b""
     places = sorted({0, *(cut % (len(stream) + 1) for cut in cuts), len(stream)})
-    reads = [stream[a:b] for a, b in zip(places, places[1:], strict=False)]
+    reads = [stream[a:b] for a, b in pairwise(places)]
     if in_first_read and reads:
         reads[0] = head + reads[0]
     else:

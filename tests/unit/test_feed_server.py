@@ -8,7 +8,7 @@ import stat
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -44,7 +44,7 @@ class Client:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Self:
         self.reader, self.writer = await asyncio.open_unix_connection(self.path, limit=1 << 20)
         return self
 
