@@ -6,6 +6,7 @@ marks, liquidations and contract notices, and a stream asked of the wrong route 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
@@ -15,7 +16,7 @@ import msgspec
 from crypto.errors import UsageError
 from data.streams.binance_parse import Parser, parse_depth_snapshot, parse_unwrapped, parser_of
 from data.streams.events import Event
-from data.streams.frames import DECODING_ERRORS, as_bytes, chunks, fail, not_offered
+from data.streams.frames import DECODING_ERRORS, chunks, fail, not_offered
 from data.streams.protocol import Channel, ConnectionLimits, Frame, HeartbeatRule, Route, Subscription
 
 __all__ = ["Binance", "parse_depth_snapshot"]
@@ -106,10 +107,11 @@ class Binance:
     def parse(self, route: Route, frame: Frame) -> Sequence[Event]:
         """Events of one frame, combined (``stream`` and ``data``) or raw; ``FrameError`` for what can't be read."""
         try:
-            content = as_bytes(frame)
+            content = frame if isinstance(frame, bytes) else frame.encode()
+            kind = route.kind
             prefix = content[: content.find(b'"', _START, _LONGEST_NAME)]
-            parser = _KNOWN.get((route.kind, prefix)) or _parser(route.kind, prefix)
-            return parser(route.kind, content)
+            parser = _KNOWN[kind].get(prefix) or _parser(kind, prefix)
+            return parser(kind, content)
         except DECODING_ERRORS as error:
             fail(VENUE, route, frame, error)
 
@@ -119,14 +121,14 @@ _PREFIX: Final = b'{"stream":"'
 _START: Final = len(_PREFIX)
 _MOST_KNOWN: Final = 16_384
 _LONGEST_NAME: Final = 200
-_KNOWN: Final[dict[tuple[str, bytes], Parser]] = {}
+_KNOWN: Final[defaultdict[str, dict[bytes, Parser]]] = defaultdict(dict)
 
 
 def _parser(kind: str, prefix: bytes) -> Parser:
     """Parser of frames that begin with ``prefix``, remembered for the next one."""
     parser = parser_of(kind, prefix[_START:] if prefix.startswith(_PREFIX) else b"")
-    if parser is not parse_unwrapped and len(prefix) < _LONGEST_NAME and len(_KNOWN) < _MOST_KNOWN:
-        _KNOWN[kind, prefix] = parser
+    if parser is not parse_unwrapped and len(prefix) < _LONGEST_NAME and len(_KNOWN[kind]) < _MOST_KNOWN:
+        _KNOWN[kind][prefix] = parser
     return parser
 
 

@@ -44,24 +44,28 @@ UNUSED: Final = frozenset(
 )  # fmt: skip
 
 
-class _Wrapped(msgspec.Struct, Generic[T]):
-    stream: str
+class _Wrapped(msgspec.Struct, Generic[T], gc=False):
+    """The envelope of combined streams; its ``stream`` was read before."""
+
     data: T
 
 
 class _Messages(Generic[T]):
-    """Decoders of one message type, bare and in the envelope of combined streams, and what it becomes."""
+    """Parsers of one message type, bare and in the envelope of combined streams.
 
-    def __init__(self, of: Any, convert: Callable[[str, T], Sequence[Event]]) -> None:
-        self._wrapped = msgspec.json.Decoder(_Wrapped[of], strict=False)
-        self._bare = msgspec.json.Decoder(of, strict=False)
-        self._convert = convert
+    They are closures, because calls between methods would cost as much as the decoding of a quote.
+    """
 
-    def wrapped(self, kind: str, content: bytes) -> Sequence[Event]:
-        return self._convert(kind, self._wrapped.decode(content).data)
-
-    def bare(self, kind: str, content: bytes) -> Sequence[Event]:
-        return self._convert(kind, self._bare.decode(content))
+    def __init__(self, of: Any, convert: Callable[[str, T], Sequence[Event]] | None) -> None:
+        """Without ``convert`` the decoded message is the event."""
+        wrapped = msgspec.json.Decoder(_Wrapped[of], strict=False).decode
+        bare = msgspec.json.Decoder(of, strict=False).decode
+        if convert is None:
+            self.wrapped: Parser = lambda _kind, content: (wrapped(content).data,)
+            self.bare: Parser = lambda _kind, content: (bare(content),)
+        else:
+            self.wrapped = lambda kind, content: convert(kind, wrapped(content).data)
+            self.bare = lambda kind, content: convert(kind, bare(content))
 
 
 def _marks(kind: str, rows: list[messages.MarkPrice]) -> Sequence[Event]:
@@ -98,14 +102,6 @@ def _one_mark(kind: str, row: messages.MarkPrice) -> Sequence[Event]:
 def _require_linear(kind: str) -> None:
     if kind != "linear":
         raise UnreadableError(f"a futures message on a {kind} route")
-
-
-def _futures_top(_kind: str, top: messages.FuturesTop) -> Sequence[Event]:
-    return (top,)
-
-
-def _spot_top(_kind: str, top: messages.SpotTop) -> Sequence[Event]:
-    return (top,)
 
 
 def _trade(kind: str, row: messages.TradeMessage) -> Sequence[Event]:
@@ -165,8 +161,8 @@ def _contract(kind: str, row: messages.ContractInfo) -> Sequence[Event]:
 
 _MARKS: Final = _Messages[list[messages.MarkPrice]](list[messages.MarkPrice], _marks)
 _TOPS: Final[dict[str, _Messages[Any]]] = {
-    "linear": _Messages[messages.FuturesTop](messages.FuturesTop, _futures_top),
-    "spot": _Messages[messages.SpotTop](messages.SpotTop, _spot_top),
+    "linear": _Messages[messages.FuturesTop](messages.FuturesTop, None),
+    "spot": _Messages[messages.SpotTop](messages.SpotTop, None),
 }
 _BY_EVENT: Final[dict[str, _Messages[Any]]] = {
     "markPriceUpdate": _Messages[messages.MarkPrice](messages.MarkPrice, _one_mark),
