@@ -24,8 +24,8 @@ from data.feed.feed import Feed, FeedOptions, FeedPlan
 from data.feed.reading import RecordingReader
 from data.feed.replay import replay
 from data.feed.segment import Kind
-from data.feed.settlements import Key
 from data.streams.binance import Binance
+from data.streams.perps import Key
 from data.streams.protocol import Channel, Route, Subscription
 from data.streams.state import MarketState
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +22,7 @@ from cli.feed_view import (
     show,
     summary,
 )
-from crypto.errors import UsageError
+from crypto.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from data.feed.feed import Feed, FeedOptions, FeedPlan
@@ -102,6 +103,8 @@ def feed(
     with logging_to_stderr():
         status, stopped_by = asyncio.run(_run(plans, options, duration, settled=settled))
     interrupted = stopped_by == signal.SIGINT
+    if not status["frames"] and not interrupted:
+        raise _nothing_came(status)
     emit(status | {"interrupted": interrupted}, json, lambda: console.out.print(summary(status)))
     if interrupted:
         raise typer.Exit(console.EXIT_INTERRUPTED)
@@ -156,6 +159,17 @@ def _pairs(texts: list[str]) -> dict[str, str]:
             )
         found[venue] = address.rstrip("/")
     return found
+
+
+def _nothing_came(status: Mapping[str, Any]) -> DataError:
+    words = [
+        f"{route['venue']} {route['route']}: {route['reconnect_reason'] or 'connected, but silent'}"
+        for route in status["routes"]
+    ]
+    return DataError(
+        f"nothing was received from any venue: {'; '.join(words)}",
+        remedy="check the network, the proxy settings and the symbols; the recording holds what was tried",
+    )
 
 
 async def _run(

@@ -114,6 +114,8 @@ def summary(status: Mapping[str, Any]) -> Group:
     lines += [
         f"{cut['segment']}: cut {cut['torn_bytes']} torn bytes of an earlier run" for cut in recording["repaired"]
     ]
+    if status["never_heard"]:
+        lines.append(f"never heard of: {_some(status['never_heard'])}; check the symbol")
     if status["rows"] is not None:
         lines.append(f"{status['rows']['rows']:,} rows for Lean in {status['rows']['folder']}")
     return Group(*(Text(line) for line in lines), routes)

@@ -17,7 +17,7 @@ from crypto.errors import DataError
 from data.feed.notes import channel_note
 from data.feed.segment import Kind, Record
 from data.feed.session import Answer, Taken
-from data.feed.settlements import IntervalChange, Key, SettlementWatch
+from data.feed.settlements import IntervalChange, SettlementWatch
 from data.streams.events import (
     Acknowledged,
     Event,
@@ -28,6 +28,7 @@ from data.streams.events import (
     PerpUpdate,
     TopOfBook,
 )
+from data.streams.perps import Key
 from data.streams.protocol import Route, VenueProtocol
 from data.streams.state import MarketState
 from data.streams.verdict import Verdict
@@ -46,7 +47,8 @@ _OF_THE_STATE = (PerpUpdate, TopOfBook)
 class ChannelState:
     """One connection: its route and what came of it.
 
-    ``perps``, ``tops``: instruments of which it told either; ``lacking``: those of which it sends changes without a snapshot.
+    ``perps``, ``tops``: instruments of which it told either; ``lacking``: those of which it sends changes without a
+    snapshot.
     """
 
     route: Route

@@ -20,11 +20,12 @@ from data.feed.recorder import Recorder, RecorderOptions
 from data.feed.rows import RowWriter
 from data.feed.server import SnapshotServer
 from data.feed.session import Taken
-from data.feed.settlements import FundingReader, Key, SettlementReader, interval_words
+from data.feed.settlements import FundingReader, SettlementReader, interval_words
 from data.feed.status import describe
 from data.feed.supervisor import Supervisor
 from data.feed.view import Board
 from data.streams.events import FundingSettled
+from data.streams.perps import Key
 from data.streams.protocol import Route, VenueProtocol
 
 log = logging.getLogger(__name__)

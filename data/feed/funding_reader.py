@@ -9,12 +9,13 @@ from typing import Self
 import numpy as np
 
 from data.feed.names import our_symbol
-from data.feed.settlements import EARLY_MS, Key
+from data.feed.settlements import EARLY_MS
 from data.sources.client import Client, ClientOptions
 from data.sources.endpoints.base import Request
 from data.sources.endpoints.known import rest_of, series_route
 from data.sources.wire.columns import Listing
 from data.streams.events import FundingSettled
+from data.streams.perps import Key
 
 ATTEMPTS = 2  # of one call: the settlement is asked for again later anyway
 

@@ -215,8 +215,12 @@ class Session:
 
 async def _lost(connection: FrameConnection) -> str:
     await connection.wait_closed()
-    code, said = connection.close_code, connection.close_reason
-    return f"closed by the venue, code {code}" + (f": {said}" if said else "")
+    received, sent = connection.protocol.close_rcvd, connection.protocol.close_sent
+    if received is not None:
+        return f"closed by the venue, code {received.code}" + (f": {received.reason}" if received.reason else "")
+    if sent is not None:
+        return f"given up, code {sent.code}: {sent.reason}"
+    return "connection lost without a word"
 
 
 def _dial_reason(error: BaseException) -> str:

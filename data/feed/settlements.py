@@ -12,10 +12,10 @@ from crypto.errors import CarryError
 from crypto.units import iso
 from data.feed.names import instrument
 from data.streams.events import FundingSettled
+from data.streams.perps import Key
 
 log = logging.getLogger(__name__)
 
-Key = tuple[str, str, str]  # venue, kind, the venue's symbol
 HOUR_MS = 3_600_000
 EARLY_MS = 60_000  # a venue may announce the next settlement so long before this one is over
 

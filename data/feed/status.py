@@ -30,6 +30,7 @@ def describe(feed: Feed) -> dict[str, Any]:
         },
         "instruments": len(feed.board.instruments()),
         "stale": stale,
+        "never_heard": [name for name, key in feed.board.instruments().items() if key not in engine.keys],
         "recording": {
             "folder": str(recorder.folder),
             "segments": list(recorder.segments),

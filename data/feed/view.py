@@ -10,7 +10,7 @@ from data.feed.engine import Engine
 from data.feed.names import instrument
 from data.feed.options import FeedTimes
 from data.feed.rows import Value
-from data.feed.settlements import Key
+from data.streams.perps import Key
 from data.streams.staleness import Field
 from data.streams.state import FieldReading, PerpReading
 from data.streams.tops import TopReading

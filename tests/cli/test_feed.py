@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -131,7 +132,7 @@ async def test_kill_9_at_any_moment_leaves_a_readable_recording_and_a_restart_do
     chance = random.Random(5)  # noqa: S311 - moments of a test
     kept: list[int] = []
     out = tmp_path / "feed"
-    for life in range(4):
+    for life in range(3):
         async with VenueServer(numbered) as venue:
             child = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, str(out), venue.url, cwd=ROOT)
             await until(partial(has_more, out, life, len(kept)))
@@ -145,7 +146,7 @@ async def test_kill_9_at_any_moment_leaves_a_readable_recording_and_a_restart_do
         kept = held
     times = rows(out / "rows") if (out / "rows").exists() else []
     assert times == sorted(set(times))
-    assert len(list(out.glob("*.feed"))) == 4
+    assert len(list(out.glob("*.feed"))) == 3
 
 
 def test_replay_and_export_of_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,6 +216,20 @@ def test_what_is_wrong_is_named(
     answer = json.loads(capsys.readouterr().out)
     assert message in answer["error"]
     assert answer["remedy"]
+
+
+def test_nothing_received_is_an_error_that_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as bound:  # bound and not listening: every connection is refused
+        bound.bind(("127.0.0.1", 0))
+        url = f"binance=ws://127.0.0.1:{bound.getsockname()[1]}"
+        flags = ["--symbol", "binance:linear:BTCUSDT", "--venue", "binance", "--url", url, "--out", str(tmp_path)]
+        assert run(["feed", *flags, "--duration", "0.3", "--no-settled", "--json"]) == 4
+    answer = json.loads(capsys.readouterr().out)
+    assert "nothing was received from any venue: binance linear-market-0: cannot connect" in answer["error"]
+    assert answer["remedy"]
+    assert run(["feed", "replay", str(tmp_path), "--json"]) == 0  # what was tried is kept
 
 
 def test_a_folder_that_another_feed_records_into_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

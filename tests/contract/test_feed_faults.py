@@ -139,7 +139,7 @@ async def test_dropped_connection_is_stale_at_once_and_comes_back(tmp_path: Path
         await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
         assert len(venue.attempts) == 2
     assert recorded(tmp_path) == venue.sent
-    assert reasons(tmp_path)[0].startswith("closed by the venue, code 1006")
+    assert reasons(tmp_path)[0] == "connection lost without a word"
 
 
 @pytest.mark.asyncio
@@ -152,6 +152,24 @@ async def test_half_open_socket_is_found_within_the_silence_limit(tmp_path: Path
         await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
     assert recorded(tmp_path) == venue.sent
     assert reasons(tmp_path)[0] == "silent for 0.15 s"
+
+
+@pytest.mark.asyncio
+async def test_half_open_socket_of_a_quiet_stream_is_found_by_pings(tmp_path: Path) -> None:
+    """Tops of book may be quiet for a minute; pings, unanswered, tell within twice their 20 s: here 0.4 s."""
+    first = binance_top("BTCUSDT", 1, 60_000.0, NOW)
+
+    async def healthy(peer: Peer) -> None:
+        await peer.send(binance_top("BTCUSDT", 2, 70_000.0, NOW + 1))
+        await peer.stay()
+
+    times = replace(TIMES, silence_scale=0.01)
+    acts = (says(first, then=Peer.go_deaf), healthy)
+    async with VenueServer(*acts) as venue, running(tmp_path, binance_plan(venue.url, Channel.TOP), times) as feed:
+        await until(lambda: field(feed, MARKS, "bid") == 60_000.0)
+        await until(lambda: is_stale(feed, MARKS))
+        await until(lambda: field(feed, MARKS, "bid") == 70_000.0)
+    assert reasons(tmp_path)[0] == "given up, code 1011: keepalive ping timeout"
 
 
 @pytest.mark.asyncio
