@@ -133,8 +133,7 @@ class Client:
     async def read_clock(self) -> int:
         """Ask for the venue's time; returns how far it is ahead of this machine's clock, in milliseconds."""
         before = time.time_ns()
-        parameters = {"type": "exchangeStatus"} if self.rest.name == "hyperliquid" else {}
-        theirs = await self.call(self.rest.time, parameters, self.rest.parse_time)
+        theirs = await self.call(self.rest.time, dict(self.rest.time_parameters), self.rest.parse_time)
         ours = (before + time.time_ns()) // 2_000_000
         self.offset_ms = theirs - ours
         return self.offset_ms

@@ -23,7 +23,7 @@ class Reason(StrEnum):
     BEFORE_FIRST = "before the venue's first row"
     AFTER_END = "after trading ended"
     VENUE_HAS_NONE = "the venue has none: asked again for just these"
-    NOT_ASKED_AGAIN = "the venue sent none, and there were too many holes to ask again for each"
+    NOT_ASKED_AGAIN = "the venue sent none; not yet asked again for just these"
     NOT_FETCHED = "not fetched"
 
 

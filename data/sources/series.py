@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -42,11 +43,14 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SeriesOptions:
-    """``replace``: new rows win over held ones that differ. ``flush_rows``: rows after which they go to the lake."""
+    """``replace``: new rows win over held ones that differ. Rows go to the lake after ``flush_rows`` of them or
+    ``flush_s`` seconds: what a kill loses at most.
+    """
 
     source: Source = Source.AUTO
     replace: bool = False
     flush_rows: int = 200_000
+    flush_s: float = 10.0
 
 
 @dataclass(slots=True)
@@ -78,6 +82,7 @@ class SeriesFetch:
     _proven: list[Range] = field(default_factory=list)
     _origins: list[SourceFile] = field(default_factory=list)
     _ledger: Ledger | None = None
+    _flushed_s: float = field(default_factory=time.monotonic)
 
     @property
     def ledger(self) -> Ledger:
@@ -195,7 +200,8 @@ class SeriesFetch:
             self._rows.append(part.rows)
         self._proven.append((part.lo_ms, part.hi_ms))
         self.on_progress(part.hi_ms - part.lo_ms)
-        if sum(len(rows["time_ms"]) for rows in self._rows) >= self.options.flush_rows:
+        is_late = time.monotonic() - self._flushed_s >= self.options.flush_s
+        if is_late or sum(len(rows["time_ms"]) for rows in self._rows) >= self.options.flush_rows:
             self._flush()
 
     def _flush(self) -> None:
@@ -214,6 +220,7 @@ class SeriesFetch:
             self.ledger.add(merged(self._proven))
             self.ledger.save()
         self._rows, self._proven, self._origins = [], [], []
+        self._flushed_s = time.monotonic()
 
     def _label(self) -> str:
         places = [f"{self.client.rest.name} archive"] if self._origins else []

@@ -129,7 +129,8 @@ class FakeVenue:
             return self._archive(path)
         for prefix, answer in (
             ("/fapi/", self._binance), ("/dapi/", self._binance), ("/api/v3/", self._binance),
-            ("/sapi/", self._binance), ("/v5/", self._bybit), ("/api/v5/", self._okx), ("/info", self._hyperliquid), ("/v4/", self._dydx),
+            ("/sapi/", self._binance), ("/v5/", self._bybit), ("/api/v5/", self._okx),
+            ("/info", self._hyperliquid), ("/v4/", self._dydx),
         ):  # fmt: skip
             if path.startswith(prefix):
                 data, *status = answer(path, query)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 import pytest
@@ -198,7 +199,10 @@ def test_a_key_without_permission(venue: FakeVenue, fetched: Fetch, name: str) -
     assert f"CARRY_{name.upper()}_KEY" in without.error.remedy
 
 
-def test_a_venue_that_echoes_the_key_does_not_get_it_into_a_message(venue: FakeVenue, fetched: Fetch) -> None:
+def test_a_venue_that_echoes_the_key_gets_it_into_no_message_or_log(
+    venue: FakeVenue, fetched: Fetch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     venue.now_ms = None
     original = venue._binance_signed
 
@@ -217,6 +221,9 @@ def test_a_venue_that_echoes_the_key_does_not_get_it_into_a_message(venue: FakeV
         shown += f"{chain} {chain!r}"
         chain = chain.__cause__
     assert "Illegal characters in *** ***" in shown
+    assert "/sapi/v1/margin/interestRateHistory" in caplog.text  # the server's own log of the call
+    assert KEY not in caplog.text
+    assert SECRET not in caplog.text
     assert KEY not in shown
     assert SECRET not in shown
     assert "signature" not in shown

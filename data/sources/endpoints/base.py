@@ -106,7 +106,8 @@ class VenueRest:
 
     ``urls``: ccxt's name of each base -> address. ``series``: by (series, kind). ``intervals``: our timeframe -> the
     venue's word. ``missing``: why a series of a kind isn't there. ``pause_s``: seconds to stay away after a status
-    when the venue names none. ``symbol_hint``: how its symbols look, for messages.
+    when the venue names none. ``symbol_hint``: how its symbols look, for messages. ``envelope``: whether a good status
+    may hold an error code. ``archive_url``: base of the bulk archive, empty where there is none.
     """
 
     name: str
@@ -123,4 +124,5 @@ class VenueRest:
     missing: Mapping[tuple[str, str], str] = field(default_factory=dict)
     pause_s: Mapping[int, float] = field(default_factory=dict)
     envelope: bool = False
+    time_parameters: Mapping[str, str] = field(default_factory=dict)
     archive_url: str = ""

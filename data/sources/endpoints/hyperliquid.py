@@ -39,6 +39,7 @@ HYPERLIQUID = VenueRest(
     budgets={"ip": Budget(1200, 60.0, f"{_DOCS}: 1200 weight a minute per IP")},
     time=_info("exchangeStatus", 2),
     parse_time=wire.server_time,
+    time_parameters={"type": "exchangeStatus"},
     series={
         # 20 units and one more per 60 candles or 20 funding rows.
         ("bars", "linear"): SeriesRoute(
