@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from data.streams.book import LocalBook
 from data.streams.bybit import Bybit
 from data.streams.events import (
     Acknowledged,
+    AdlNotice,
     Aggressor,
     BookDelta,
     BookSnapshot,
@@ -312,6 +314,26 @@ def test_the_linear_tickers_of_bybits_documentation(shared_data: Path) -> None:
     assert (updates[0].mark, updates[0].index, updates[0].funding_rate) == (66666.60, 115418.19, -0.005)
     assert (updates[0].next_settlement_ms, updates[0].interval_hours) == (1760342400000, 8.0)
     assert (updates[1].symbol, updates[1].mark, updates[1].funding_rate) == ("BTC-26DEC25", 121144.63, None)
+
+
+def test_the_shortened_examples_of_bybits_documentation(shared_data: Path) -> None:
+    venue = Bybit()
+    route = first_route(venue, "linear", "BTCUSDT")
+    found: dict[str, list[Event]] = {}
+    for name in ("adl-alert", "orderbook"):
+        path = shared_data / f"api-doc-examples/bybit/websocket__public__{name}.json.txt"
+        # Printed with "..., " where rows were left out; without it, a comma may stand before a bracket.
+        text = re.sub(r",(\s*\])", r"\1", path.read_text(encoding="utf-8").replace("...,", ""))
+        found[name] = list(venue.parse(route, text))
+    assert [(event.symbol, event.balance) for event in found["adl-alert"] if isinstance(event, AdlNotice)] == [
+        ("FWOGUSDT", -5421.29889888),
+        ("ZORAUSDT", 19873.46255153),
+        ("BERAUSDT", 453.36427074),
+    ]
+    (book,) = found["orderbook"]
+    assert isinstance(book, BookSnapshot)
+    assert (book.sequence, book.depth, book.bids) == (18521288, 50, ((16493.5, 0.006), (16493.0, 0.1)))
+    assert book.asks == ((16611.0, 0.029), (16612.0, 0.213))
 
 
 def test_every_payload_of_hyperliquid(shared_data: Path) -> None:

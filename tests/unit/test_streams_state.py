@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from data.streams.binance_messages import MarkPrice
 from data.streams.events import Aggressor, Event, PerpUpdate, TopOfBook, Trade
 from data.streams.perps import PerpTable
-from data.streams.staleness import Field, StalenessLimits
+from data.streams.staleness import LIMITS, Field, StalenessLimits
 from data.streams.state import MarketState, PerpReading
 from data.streams.tops import TopReading
 from data.streams.verdict import Verdict
@@ -224,6 +225,16 @@ def test_only_the_named_symbols_are_invalidated() -> None:
     assert state.invalidate("bybit", "linear", ["ETHUSDT"]) == 1
     assert not read(state, BYBIT, S).mark.stale
     assert read(state, other, S).mark.stale
+
+
+def test_the_specification_states_the_limits_of_the_code(repository: Path) -> None:
+    text = (repository / "docs/specs/streams.md").read_text(encoding="utf-8")
+    _, _, table = text.partition("| venue | mark | index |")
+    stated = {}
+    for row in table.splitlines()[2 : 2 + len(LIMITS)]:
+        venue, *seconds = (cell.strip() for cell in row.strip("|").split("|"))
+        stated[venue.lower()] = StalenessLimits(*map(float, seconds))
+    assert stated == LIMITS
 
 
 # --- arrays -------------------------------------------------------------------------------------------------------
