@@ -15,10 +15,10 @@ from rich.text import Text
 
 from cli.console import JsonFlag, emit, out, progress
 from crypto.errors import DataError, UsageError
-from crypto.oracle import ALTS, MAJORS, OracleReading, Rules, Status, Verdict, evaluate
+from crypto.oracle import ALTS, MAJORS, OracleReading, Rules, Source, Status, Verdict, evaluate
 from crypto.units import BPS, iso, parse_iso, timeframe_ms
 from data.oracle_series import INPUTS, WEIGHTS, OracleRequest, OracleSeries, assets, rebuild
-from data.oracle_snapshot import parse_snapshot, read_snapshot
+from data.oracle_snapshot import SnapshotRequest, parse_snapshot, read_snapshot
 from data.store.delimited import parse_assignments
 from data.store.lake import Lake
 
@@ -46,7 +46,8 @@ MaxAge = Annotated[
 ]
 Quorum = Annotated[int, typer.Option("--quorum", help="Sources that make the value OK.")]
 Snapshot = Annotated[
-    Path | None, typer.Option("--snapshot", help="Snapshot of a feed in place of the lake: file, socket or -.")
+    Path | None,
+    typer.Option("--snapshot", help="Snapshot of carry feed in place of the lake: its socket, a file, or -."),
 ]
 
 
@@ -81,23 +82,24 @@ def show(
 
     Example: carry oracle show --asset BTC --kind mark --at 2025-10-10T22:00
 
-    Example: carry oracle show --asset BTC --snapshot feed.json
+    Example: carry oracle show --asset BTC --snapshot recording/feed.sock
     """
     weights, rates = _weights(weight), _quote_rates(quote_rate)
     if snapshot is not None:
-        readings, instant = _of_snapshot(snapshot, asset or (), unit, weights, rates, max_age_s, quorum)
+        request = SnapshotRequest(kind, unit, weights, _widest_book)
+        readings, instant = _of_snapshot(snapshot, asset or [], request, rates, max_age_s, quorum)
         notes: list[str] = []
     else:
         readings, notes, instant = {}, [], 0
         for name in _asked(Lake(lake), asset, kind):
-            request = _request(name, kind, timeframe, unit, venue, max_age_s, quorum, rates, weights)
-            series = rebuild(Lake(lake), request, at and _before(at, timeframe), at)
+            wanted = _request(name, kind, timeframe, unit, venue, max_age_s, quorum, rates, weights)
+            series = rebuild(Lake(lake), wanted, at and _before(at, timeframe), at)
             readings[name], instant = series.reading(-1), int(series.close_ms[-1])
             notes += [*series.notes, *_synthetic(series)]
     payload = {
         "time": iso(instant),
         "unit": unit,
-        "kind": "snapshot" if snapshot is not None else kind,
+        "kind": kind,
         "assets": {name: _plain(reading) for name, reading in readings.items()},
         "notes": list(dict.fromkeys(notes)),
     }
@@ -129,7 +131,8 @@ def check(
     weights, rates = _weights(weight), _quote_rates(quote_rate)
     payload: dict[str, Any]
     if snapshot is not None:
-        readings, instant = _of_snapshot(snapshot, asset or (), unit, weights, rates, max_age_s, quorum)
+        request = SnapshotRequest(kind, unit, weights, _widest_book)
+        readings, instant = _of_snapshot(snapshot, asset or [], request, rates, max_age_s, quorum)
         payload = {"time": iso(instant), "assets": {name: _plain(reading) for name, reading in readings.items()}}
         emit(payload, json, lambda: out.print(_readings_view(readings, instant, [])))
         halted = any(reading.status is Status.HALT for reading in readings.values())
@@ -138,8 +141,8 @@ def check(
         found = []
         with progress("Rebuilding the oracle", len(names)) as advance:
             for name in names:
-                request = _request(name, kind, timeframe, unit, venue, max_age_s, quorum, rates, weights)
-                found.append(rebuild(Lake(lake), request, start, end))
+                wanted = _request(name, kind, timeframe, unit, venue, max_age_s, quorum, rates, weights)
+                found.append(rebuild(Lake(lake), wanted, start, end))
                 advance(1)
         payload = {"lake": str(lake), "kind": kind, "assets": [_plain_series(series) for series in found]}
         emit(payload, json, lambda: out.print(Group(*(_series_view(series) for series in found))))
@@ -188,29 +191,35 @@ def _asked(lake: Lake, asset: list[str] | None, kind: str) -> list[str]:
 
 def _of_snapshot(
     path: Path,
-    asked: list[str] | tuple[str, ...],
-    unit: str,
-    weights: Mapping[str, float],
+    asked: list[str],
+    request: SnapshotRequest,
     rates: Mapping[str, float],
     max_age_s: float | None,
     quorum: int,
 ) -> tuple[dict[str, OracleReading], int]:
-    content = read_snapshot(path)
-    held = parse_snapshot(content, path.name, weights, lambda name: _MAX_SPREAD[name in MAJOR_ASSETS])
+    held = parse_snapshot(read_snapshot(path), path.name, request, MAJORS)
     readings = {}
-    for name in asked or held.sources:
+    for name in asked or _on_several_venues(held.sources):
         rules = _rules(name, quorum)
         if max_age_s is not None:
             rules = rules._replace(max_age_ms=1000.0 * max_age_s)
         if name in held.sources:
-            readings[name] = evaluate(held.sources[name], {**held.quote_rates, **rates}, unit, rules)
+            readings[name] = evaluate(held.sources[name], {**held.quote_rates, **rates}, request.unit, rules)
     missing = [name for name in asked if name not in readings]
     if missing or not readings:
         raise DataError(
-            f"snapshot {path} has no source of {', '.join(missing) or 'any asset'}",
-            remedy=f"it has {', '.join(sorted(held.sources)) or 'none'}",
+            f"snapshot {path} has no {request.kind} source of {', '.join(missing) or 'one asset on two venues'}",
+            remedy=f"it has {', '.join(sorted(held.sources)[:12]) or 'none'}",
         )
     return readings, held.time_ms
+
+
+def _on_several_venues(sources: Mapping[str, tuple[Source, ...]]) -> list[str]:
+    return [name for name, several in sources.items() if len(several) > 1]
+
+
+def _widest_book(asset: str) -> float:
+    return _MAX_SPREAD[asset in MAJOR_ASSETS]
 
 
 def _weights(text: str) -> dict[str, float]:

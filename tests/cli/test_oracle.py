@@ -73,12 +73,16 @@ def test_check_counts_and_ends_with_4_when_there_was_no_price(carry: Run) -> Non
 
 
 def test_a_snapshot(carry: Run, tmp_path: Path) -> None:
-    sources: list[dict[str, Any]] = [
-        {"asset": "BTC", "venue": venue, "quote": quote, "price": price, "received_ms": T0 - 100}
-        for venue, quote, price in (("a", "USDT", 100), ("b", "USDT", 100), ("c", "USDC", 102))
-    ]
+    def field(value: float) -> dict[str, Any]:
+        return {"value": value, "age_ms": 100, "stale": False}
+
+    instruments = {
+        f"{venue}:spot:BTC{quote}": {"fields": {"bid": field(price - 0.1), "ask": field(price + 0.1)}}
+        for venue, quote, price in (("a", "USDT", 100.0), ("b", "USDT", 100.0), ("c", "USDC", 102.0))
+    }
+    instruments["a:spot:USDCUSDT"] = {"fields": {"bid": field(0.9795), "ask": field(0.9805)}}
     path = tmp_path / "feed.json"
-    path.write_text(json.dumps({"time_ms": T0, "quote_rates": {"USDC": 0.98}, "sources": sources}))
+    path.write_text(json.dumps({"time_ms": T0, "instruments": instruments}))
     code, printed, _ = carry("oracle", "check", "--snapshot", path, "--json")
     assert (code, json.loads(printed)["assets"]["BTC"]["status"]) == (0, "OK")
     code, printed, _ = carry("oracle", "check", "--snapshot", path, "--max-age-s", "0.05", "--json")
@@ -86,7 +90,7 @@ def test_a_snapshot(carry: Run, tmp_path: Path) -> None:
     assert set(json.loads(printed)["assets"]["BTC"]["rejected"].values()) == {"stale"}
     code, printed, _ = carry("oracle", "show", "--asset", "ETH", "--snapshot", path, "--json")
     assert code == 4
-    assert "no source of ETH" in json.loads(printed)["error"]
+    assert "no index source of ETH" in json.loads(printed)["error"]
 
 
 @pytest.mark.parametrize(

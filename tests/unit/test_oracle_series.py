@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from crypto.errors import DataError, UsageError
-from crypto.oracle import MAJORS, Status, Verdict
+from crypto.oracle import MAJORS, Status, Verdict, evaluate
 from data.contract_terms import ContractTerms, contract_terms, split_symbol
 from data.oracle_series import OracleRequest, assets, rebuild, status_at
-from data.oracle_snapshot import parse_snapshot, read_snapshot
+from data.oracle_snapshot import SnapshotRequest, parse_snapshot, read_snapshot
 from data.store.lake import Lake, Provenance, SeriesKey
 
 T0 = 1_704_067_200_000  # 2024-01-01
@@ -191,38 +191,76 @@ def test_shipped_contracts_come_from_the_venues_table() -> None:
 
 # --- snapshots ----------------------------------------------------------------------------------------------------
 
+
+def field(value: float | None, age_ms: int | None = 5, *, stale: bool = False) -> dict[str, Any]:
+    """A field as ``carry feed`` describes it."""
+    return {"value": value, "event_ms": T0, "received_ms": T0, "age_ms": age_ms, "stale": stale}
+
+
+def book(bid: float | None, ask: float | None, age_ms: int | None = 5, *, stale: bool = False) -> dict[str, Any]:
+    fields = {"bid": field(bid, age_ms, stale=stale), "ask": field(ask, age_ms, stale=stale)}
+    return {"stale": stale, "late": False, "fields": fields, "settled": None}
+
+
+def perp(mark: float | None, **kwargs: Any) -> dict[str, Any]:
+    fields = {"mark": field(mark, **kwargs), "index": field(1.0)}
+    return {"stale": False, "late": False, "fields": fields, "settled": None}
+
+
 SNAPSHOT = {
     "time_ms": T0,
-    "quote_rates": {"USDC": "0.9998"},
-    "sources": [
-        {"asset": "BTC", "venue": "binance", "quote": "USDT", "bid": "99.9", "ask": "100.1", "received_ms": T0 - 20},
-        {"asset": "BTC", "venue": "okx", "quote": "USDT", "bid": 100.1, "ask": 99.9, "received_ms": T0},
-        {
-            "asset": "PEPE",
-            "venue": "hyperliquid",
-            "quote": "USDC",
-            "price": 0.01,
-            "multiplier": 1000,
-            "received_ms": T0,
-        },
-        {"asset": "PEPE", "venue": "bybit", "quote": "USDT", "price": None, "received_ms": T0},
-    ],
+    "instruments": {
+        "binance:spot:BTCUSDT": book(99.9, 100.1, 20),
+        "binance:spot:BTCUSDC": book(1.0, 1.1),
+        "bybit:spot:BTCUSDT": book(100.1, 99.9),
+        "okx:spot:BTCUSDT": book(99.9, 100.1, stale=True),
+        "kraken:spot:XBTUSD": book(None, 100.1, None),
+        "kraken:spot:USDTUSD": book(0.9999, 1.0001),
+        "bybit:spot:USDCUSDT": book(0.9998, 1.0),
+        "okx:spot:USDCUSDT": book(0.5, 0.6, stale=True),
+        "binance:linear:1000PEPEUSDT": perp(0.01),
+        "hyperliquid:linear:kPEPEUSDC": perp(None),
+        "binance:spot:STRANGE": book(1.0, 1.1),
+    },
 }
 
 
-def parsed(content: object) -> Any:
-    return parse_snapshot(json.dumps(content).encode(), "feed.json", {"binance": 3.0}, lambda _: 0.005)
+def parsed(content: object, kind: str = "index") -> Any:
+    request = SnapshotRequest(kind, "USDT", {"binance": 3.0}, lambda _: 0.005)
+    return parse_snapshot(json.dumps(content).encode(), "feed.json", request, MAJORS)
 
 
-def test_a_snapshot_is_read() -> None:
+def test_books_of_a_snapshot_make_the_index() -> None:
     found = parsed(SNAPSHOT)
-    assert (found.time_ms, found.quote_rates) == (T0, {"USDC": 0.9998})
-    binance, okx = found.sources["BTC"]
-    assert (binance.price, binance.age_ms, binance.weight) == (100.0, 20.0, 3.0)
-    assert okx.bad_book
-    hyperliquid, bybit = found.sources["PEPE"]
-    assert (hyperliquid.price, hyperliquid.quote, hyperliquid.weight) == (1e-5, "USDC", 1.0)
-    assert math.isnan(bybit.price)
+    assert found.time_ms == T0
+    by_venue = {source.name: source for source in found.sources["BTC"]}
+    binance = by_venue["binance"]  # the one in the common quote, not BTCUSDC
+    assert (binance.price, binance.quote, binance.age_ms, binance.weight) == (100.0, "USDT", 20.0, 3.0)
+    assert by_venue["bybit"].bad_book  # crossed
+    assert by_venue["okx"].age_ms == math.inf
+    assert math.isnan(by_venue["kraken"].price)
+    assert not by_venue["kraken"].bad_book  # one side is not known: no price, which is not a bad book
+    reading = evaluate(found.sources["BTC"], found.quote_rates, "USDT")
+    assert {name: verdict.name for name, verdict in reading.rejected.items()} == {
+        "bybit": "BAD_BOOK",
+        "okx": "STALE",
+        "kraken": "NO_PRICE",
+    }
+
+
+def test_conversions_come_from_the_snapshots_fresh_books() -> None:
+    found = parsed(SNAPSHOT)
+    assert found.quote_rates["USDC"] == pytest.approx(0.9999)  # okx's stale book is left out
+    assert found.quote_rates["USD"] == pytest.approx(1.0, abs=1e-8)
+
+
+def test_marks_of_a_snapshot_are_per_base_unit() -> None:
+    pepe = {source.name: source for source in parsed(SNAPSHOT, "mark").sources["PEPE"]}
+    assert (pepe["binance"].price, pepe["binance"].quote) == (1e-5, "USDT")
+    assert math.isnan(pepe["hyperliquid"].price)
+    assert pepe["hyperliquid"].quote == "USDC"
+    with pytest.raises(UsageError, match="--kind last"):
+        parsed(SNAPSHOT, "last")
 
 
 @pytest.mark.parametrize(
@@ -230,25 +268,31 @@ def test_a_snapshot_is_read() -> None:
     [
         (b"{", "is not JSON"),
         (b"\xff\xfe", "is not JSON"),
-        (b"[]", "no list 'sources'"),
-        (b'{"sources": []}', "time_ms = '' is not a number"),
-        (b'{"time_ms": true, "sources": []}', "time_ms = True is not a number"),
-        (b'{"time_ms": 1, "sources": [3]}', r"sources\[0\] is not an object"),
-        (b'{"time_ms": 1, "sources": [{"venue": "a"}]}', r"sources\[0\]: asset is missing"),
-        (b'{"time_ms": 1, "sources": [], "quote_rates": []}', "quote_rates is not an object"),
-        (b'{"time_ms": 1, "sources": [{"asset": "A", "venue": "a", "received_ms": {}}]}', "received_ms = {}"),
+        (b"[]", "no object 'instruments'"),
+        (b'{"error": "x"}', "no object 'instruments'"),
+        (b'{"instruments": {}}', "time_ms = None is not a number"),
+        (b'{"time_ms": true, "instruments": {}}', "time_ms = True is not a number"),
+        (b'{"time_ms": 1, "instruments": {"BTC": {}}}', "'BTC' is not of the form"),
+        (b'{"time_ms": 1, "instruments": {"a:spot:BTCUSDT": 3}}', "a:spot:BTCUSDT has no object 'fields'"),
+        (b'{"time_ms": 1, "instruments": {"a:spot:BTCUSDT": {"fields": {"bid": 3}}}}', "bid is not an object"),
+        (
+            b'{"time_ms": 1, "instruments": {"a:linear:BTCUSDT": {"fields": {"mark": {"value": "3"}}}}}',
+            "mark value = '3' is not a number",
+        ),
     ],
 )
 def test_a_malformed_snapshot_is_refused_by_name(content: bytes, words: str) -> None:
+    request = SnapshotRequest("index", "USDT", {}, lambda _: 0.005)
     with pytest.raises(DataError, match=words):
-        parse_snapshot(content, "feed.json", {}, lambda _: 0.005)
+        parse_snapshot(content, "feed.json", request, MAJORS)
 
 
-def test_a_snapshot_comes_from_a_file_or_a_socket(tmp_path: Path) -> None:
+def test_a_snapshot_comes_from_a_file_or_from_the_feeds_socket(tmp_path: Path) -> None:
     content = json.dumps(SNAPSHOT).encode() + b"\n"
     (tmp_path / "feed.json").write_bytes(content)
     assert read_snapshot(tmp_path / "feed.json") == content
     path = tmp_path / "s"
+    asked = []
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen(1)
@@ -256,11 +300,13 @@ def test_a_snapshot_comes_from_a_file_or_a_socket(tmp_path: Path) -> None:
         def answer() -> None:
             connection, _ = server.accept()
             with connection:
+                asked.append(connection.recv(1000))
                 connection.sendall(content)
 
         thread = threading.Thread(target=answer)
         thread.start()
         assert read_snapshot(path) == content
         thread.join()
+    assert asked == [b'{"get": "snapshot"}\n']
     with pytest.raises(DataError, match="cannot be read"):
         read_snapshot(tmp_path / "absent.json")
