@@ -58,6 +58,12 @@ def monthly_files(
         yield ArchiveFile(url, name, start, end)
 
 
+def whole_months(lo_ms: int, hi_ms: int) -> tuple[int, int]:
+    """The range cut down to whole calendar months; both ends are ``lo_ms`` when it holds none."""
+    months = list(_months(lo_ms, hi_ms))
+    return (months[0][1], months[-1][2]) if months else (lo_ms, lo_ms)
+
+
 async def read_month(client: Client, file: ArchiveFile, series: str, kind: str) -> tuple[Columns, SourceFile] | None:
     """Rows of one file after its checksum was verified; None when the archive does not have it.
 

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     AFTER_END = "after trading ended"
     VENUE_HAS_NONE = "the venue has none: asked again for just these"
     NOT_ASKED_AGAIN = "the venue sent none; not yet asked again for just these"
+    ARCHIVE_HAS_NONE = "the archive has none, and the contract is not listed any more"
     NOT_FETCHED = "not fetched"
 
 
@@ -56,11 +57,15 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a series besides its rows: ranges asked for, and holes asked for again, both proven."""
+    """What is known of a series besides its rows: ranges asked for, and holes asked for again, both proven.
+
+    ``otherwise``: the reason of a hole that nothing else explains.
+    """
 
     covered: Sequence[Range]
     empty: Sequence[Range]
     ends_ms: int | None
+    otherwise: Reason = Reason.NOT_ASKED_AGAIN
 
 
 def prove(times: Integers, lo_ms: int, hi_ms: int, step_ms: int, known: Known) -> Proof:
@@ -126,7 +131,7 @@ def _reason(lo: int, hi: int, times: Integers, known: Known) -> Reason:
         return Reason.BEFORE_FIRST
     if any(empty_lo <= lo and hi <= empty_hi for empty_lo, empty_hi in known.empty):
         return Reason.VENUE_HAS_NONE
-    return Reason.NOT_ASKED_AGAIN
+    return known.otherwise
 
 
 def _slots(lo: int, hi: int, step: int) -> int:

@@ -13,13 +13,14 @@ from pathlib import Path
 from crypto.errors import CarryError, RefusedError, UsageError
 from crypto.units import iso, timeframe_ms
 from data.credentials import Credentials
+from data.sources.archive import whole_months
 from data.sources.client import Client, ClientOptions
 from data.sources.completeness import Proof
 from data.sources.endpoints.known import interval_of, rest_of, series_route
 from data.sources.faults import BanError, KeyRefusedError
 from data.sources.ledger import FOLDER
 from data.sources.listings import all_listings, find_listings
-from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Tally, series_key
+from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Source, Tally, series_key
 from data.sources.wire.columns import Listing
 from data.store.lake import Lake
 from data.store.rows import TIMED_SERIES
@@ -140,7 +141,8 @@ async def _fetch(
 
 async def _listings(request: FetchRequest, client: Client) -> list[Listing]:
     if not request.every_symbol:
-        return await find_listings(client, request.kind, tuple(dict.fromkeys(request.symbols)))
+        in_archive = request.options.source is Source.ARCHIVE and bool(client.rest.archive_url)
+        return await find_listings(client, request.kind, tuple(dict.fromkeys(request.symbols)), ended=in_archive)
     listed = await all_listings(client, request.kind)
     return [entry for entry in listed if entry.is_trading and entry.is_perpetual]
 
@@ -175,6 +177,8 @@ def _work(
     hi_ms: int,
     on_progress: Callable[[int], None],
 ) -> SeriesFetch:
+    if listing.is_archive_only:
+        lo_ms, hi_ms = whole_months(lo_ms, hi_ms)
     return SeriesFetch(
         client=client,
         lake=lake,

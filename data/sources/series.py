@@ -14,7 +14,7 @@ from crypto.market import Integers
 from crypto.units import DAY_MS, iso, timeframe_ms
 from data.sources.archive import ArchiveFile, monthly_files, read_month
 from data.sources.client import Client
-from data.sources.completeness import Known, Proof, missing_settlements, missing_slots, prove, prove_rates
+from data.sources.completeness import Known, Proof, Reason, missing_settlements, missing_slots, prove, prove_rates
 from data.sources.endpoints.base import Request, SeriesRoute
 from data.sources.endpoints.known import interval_of
 from data.sources.faults import FetchError
@@ -100,19 +100,23 @@ class SeriesFetch:
         """Fetch what is missing. Whatever happens, rows that were got are in the lake afterwards."""
         remove_leftovers(self.lake, self.key)
         try:
-            for lo, hi in self.ledger.missing(self.lo_ms, self.hi_ms):
-                for rest_lo, rest_hi in await self._from_archive(lo, hi):
-                    await self._from_rest(*await self._after_first(*self._before_end(rest_lo, rest_hi)))
-            self._flush()
-            await self._ask_again()
+            await (self._archive_alone() if self.listing.is_archive_only else self._everything())
         finally:
             self._flush()
         if not len(self._times()):
             raise self._nothing()
 
+    async def _everything(self) -> None:
+        for lo, hi in self.ledger.missing(self.lo_ms, self.hi_ms):
+            for rest_lo, rest_hi in await self._from_archive(lo, hi):
+                await self._from_rest(*await self._after_first(*self._before_end(rest_lo, rest_hi)))
+        self._flush()
+        await self._ask_again()
+
     def proof(self) -> Proof:
         """Rows expected, held and missing, with reasons."""
-        known = Known(self.ledger.covered, self.ledger.empty, self.listing.ends_ms)
+        otherwise = Reason.ARCHIVE_HAS_NONE if self.listing.is_archive_only else Reason.NOT_ASKED_AGAIN
+        known = Known(self.ledger.covered, self.ledger.empty, self.listing.ends_ms, otherwise)
         if self.key.series == "borrow":
             return prove_rates(self._times(), self.lo_ms, self.hi_ms, known)
         return prove(self._times(), self.lo_ms, self.hi_ms, self.step_ms, known)
@@ -130,6 +134,14 @@ class SeriesFetch:
         files = monthly_files(base, self.listing, self.key.series, self.key.timeframe, lo, hi)
         got = [(file.lo_ms, file.hi_ms) for file in files if await self._take_month(file)]
         return subtract((lo, hi), got)
+
+    async def _archive_alone(self) -> None:
+        """Take every month that the archive has; there is nothing else to ask."""
+        for lo, hi in self.ledger.missing(self.lo_ms, self.hi_ms):
+            base = self.client.rest.archive_url
+            for file in monthly_files(base, self.listing, self.key.series, self.key.timeframe, lo, hi):
+                if not await self._take_month(file):
+                    self._note(Covered(None, file.lo_ms, file.hi_ms))
 
     def _uses_archive(self) -> bool:
         if not self.client.rest.archive_url or self.options.source is Source.REST or self.key.series == "borrow":
@@ -255,6 +267,11 @@ class SeriesFetch:
     def _nothing(self) -> DataError:
         """The error for a range in which the venue has no row at all."""
         asked = f"{self.key} from {iso(self.lo_ms)} to {iso(self.hi_ms)}"
+        if self.listing.is_archive_only:
+            return FetchError(
+                f"no {asked}: {self.client.rest.name} does not list it, and its archive has no month of it",
+                remedy="check the symbol and the range",
+            )
         listed, ends = self.listing.listed_ms, self.listing.ends_ms
         if listed is not None and self.hi_ms <= listed:
             return FetchError(

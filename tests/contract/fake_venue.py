@@ -78,6 +78,7 @@ class FakeVenue:
     listed_ms: int | None = T0
     ends_ms: int | None = None
     archive: bool = False
+    unlisted: set[str] = field(default_factory=set)
     bad_checksum: bool = False
     page_cap: int = 10_000
     newest_first_page: bool = False
@@ -152,7 +153,7 @@ class FakeVenue:
                 return {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}, 401
             return (self._binance_signed(name, query),)
         if name == "exchangeInfo":
-            listed = [binance_symbol(symbol, path, self) for symbol in self.markets]
+            listed = [binance_symbol(symbol, path, self) for symbol in self.markets if symbol not in self.unlisted]
             asked = query.get("symbol")
             if asked and asked not in self.markets:
                 return {"code": -1121, "msg": "Invalid symbol."}, 400

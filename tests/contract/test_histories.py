@@ -140,6 +140,26 @@ def test_an_archive_file_with_a_wrong_checksum_is_not_used(venue: FakeVenue, fet
     assert not lake.has(outcome.key)
 
 
+def test_a_contract_that_is_not_listed_any_more(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
+    venue.archive, venue.unlisted = True, {"LUNAUSDT"}
+    end = stamp(2024, 3) + 5 * DAY
+    venue.markets["LUNAUSDT"] = Market(end_ms=end)
+    options = SeriesOptions(Source.ARCHIVE)
+    lo, hi = stamp(2023, 12), stamp(2024, 5) + DAY
+    (outcome, listed) = fetched("binance", "bars", lo, hi, symbols=("LUNAUSDT", "BTCUSDT"), options=options).series
+    assert listed.status == "complete"
+    assert len(venue.asked("exchangeInfo")) == 1
+    assert (outcome.status, outcome.error, outcome.tally.archive_files) == ("complete", None, 3)
+    assert lake.read(outcome.key).time_ms.tolist() == list(range(T0, end, HOUR))
+    assert [(gap.lo_ms, gap.hi_ms, gap.reason) for gap in outcome.proof.gaps] == [
+        (stamp(2023, 12), T0, Reason.BEFORE_FIRST),
+        (end, stamp(2024, 5), Reason.ARCHIVE_HAS_NONE),
+    ]
+    (nothing,) = fetched("binance", "bars", T0, stamp(2024, 2), symbols=("NOPEUSDT",), options=options).series
+    assert nothing.error is not None
+    assert "does not list it, and its archive has no month of it" in nothing.error.message
+
+
 def test_archive_funding_can_be_forced(venue: FakeVenue, fetched: Fetch) -> None:
     venue.archive = True
     venue.markets["BTCUSDT"].settlements = every(8 * HOUR, T0, 1000)

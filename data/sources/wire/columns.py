@@ -54,7 +54,8 @@ class Listing:
     """An instrument as a venue lists it. ``symbol``: ours, ``venue_id``: the venue's; filters are decimals or None.
 
     ``listed_ms``/``ends_ms``: first and last instant of trading where the venue tells, else None. ``multiplier``: as in
-    ``crypto.instruments.Instrument``. ``is_perpetual`` is false for dated contracts.
+    ``crypto.instruments.Instrument``. ``is_perpetual`` is false for dated contracts. ``is_archive_only``: not listed
+    any more, so only the bulk archive may know it.
     """
 
     venue: str
@@ -74,6 +75,7 @@ class Listing:
     min_notional: Decimal | None = None
     multiplier: Decimal = Decimal(1)
     pair: str = ""
+    is_archive_only: bool = False
 
 
 def price_columns(rows: Sequence[Any]) -> Columns:
