@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import JsonFlag, emit, out
-from data.venues_known import Fact, facts
+
+if TYPE_CHECKING:
+    from data.venues_known import Fact
 
 OLD_DAYS = 180
 
@@ -32,6 +34,8 @@ def venues(
 
     Example: carry venues --venue binance
     """
+    from data.venues_known import facts  # noqa: PLC0415 - every venue's routes are loaded only by commands that need them
+
     found = facts(venue)
     today = datetime.now(UTC).date()
     payload = {

@@ -80,8 +80,8 @@ def _why_not(listing: Listing) -> str:
         return "a dated contract"
     if not listing.is_trading:
         return "does not trade"
-    filters = {"tick": listing.tick, "lot": listing.lot, "min_quantity": listing.min_quantity}
-    missing = [name for name, value in filters.items() if value is None or value <= 0]
+    missing = [name for name, value in (("tick", listing.tick), ("lot", listing.lot)) if value is None or value <= 0]
+    missing += ["min_quantity"] if listing.min_quantity is None else []
     if missing:
         return f"the venue gives no {', '.join(missing)}"
     try:
@@ -93,7 +93,7 @@ def _why_not(listing: Listing) -> str:
 
 def _settings(listing: Listing) -> InstrumentSettings:
     lot, smallest = listing.lot or Decimal(0), listing.min_quantity or Decimal(0)
-    # A smallest quantity between two lots can't be ordered: the next whole lot can.
+    # A smallest quantity between two lots can't be ordered: the next whole lot can. Zero (Binance TUSDT) is one lot.
     whole = (smallest / lot).to_integral_value(ROUND_CEILING) * lot
     return InstrumentSettings(
         base=listing.base,
