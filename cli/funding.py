@@ -31,14 +31,14 @@ End = Annotated[str, typer.Option("--to", help="End (excluded), ISO, UTC.")]
 Tolerance = Annotated[int, typer.Option("--tolerance-ms", help="How far a stamp may be off its full hour.")]
 OutFile = Annotated[Path | None, typer.Option("--out", help="Write the whole table here: .csv or .parquet.")]
 Rows = Annotated[int, typer.Option("--rows", help="Rows shown; files and --json hold all.", min=1)]
-Holding = Annotated[float, typer.Option("--holding-days", help="How long a position is meant to be held.")]
-Slippage = Annotated[float, typer.Option("--slippage-bps", help="Slippage per fill, four fills in all.")]
+Holding = Annotated[float, typer.Option("--holding-days", help="How long a position is meant to be held.", min=0.05)]
+Slippage = Annotated[float, typer.Option("--slippage-bps", help="Slippage per fill, four fills in all.", min=0.0)]
 Tier = Annotated[str, typer.Option("--fee-tier", help="Fee tier of the venues.")]
 CostBps = Annotated[
-    float | None, typer.Option("--cost-bps", help="Whole round trip in bps, in place of fees and slippage.")
+    float | None, typer.Option("--cost-bps", help="Whole round trip in bps, in place of fees and slippage.", min=0.0)
 ]
-Lookback = Annotated[float, typer.Option("--lookback-days", help="Days before the end that are looked at.")]
-HalfLife = Annotated[float, typer.Option("--half-life-hours", help="Half-life of the strategy's forecast.")]
+Lookback = Annotated[float, typer.Option("--lookback-days", help="Days before the end that are looked at.", min=1.0)]
+HalfLife = Annotated[float, typer.Option("--half-life-hours", help="Half-life of the strategy's forecast.", min=0.1)]
 
 
 def register(app: typer.Typer) -> None:
@@ -306,9 +306,9 @@ def pairs(
 
 
 def report(
-    folder: Annotated[Path, typer.Option("--out", help="New folder for the page and the tables.")] = Path(
-        "results/funding"
-    ),
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="New folder for the page and the tables [results/funding-NNNN].")
+    ] = None,
     lookback_days: Lookback = 30.0,
     half_life_hours: HalfLife = 72.0,
     window_hours: Annotated[int, typer.Option("--window-hours", help="Common clock of venues.", min=1)] = 8,
@@ -328,10 +328,12 @@ def report(
 
     Example: carry funding report --out results/funding-2026
     """
+    from data.results import next_directory  # noqa: PLC0415
     from research.funding.report import STEPS, study, write  # noqa: PLC0415
 
-    if folder.exists():
-        raise UsageError(f"--out {folder} exists already", remedy="name a new folder")
+    to = folder or next_directory(Path("results"), "funding")
+    if to.exists():
+        raise UsageError(f"--out {to} exists already", remedy="name a new folder, or leave --out out")
     costs = _costs(holding_days, slippage_bps, fee_tier, cost_bps)
     histories = _load(lake, symbol, venue, start, end, tolerance_ms)
     with progress("Studying", STEPS) as advance:
@@ -343,14 +345,14 @@ def report(
             window_hours=window_hours,
             on_step=lambda: advance(1),
         )
-        files = write(made, folder)
+        files = write(made, to)
         advance(1)
     payload = _head(histories) | {
-        "folder": str(folder),
+        "folder": str(to),
         "files": sorted(files),
         "survivorship": made.survivorship,
     }
-    emit(payload, json, lambda: out.print(funding_view.report_view(made, folder)))
+    emit(payload, json, lambda: out.print(funding_view.report_view(made, to)))
 
 
 def _load(

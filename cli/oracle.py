@@ -91,11 +91,14 @@ def show(
         notes: list[str] = []
     else:
         readings, notes, instant = {}, [], 0
-        for name in _asked(Lake(lake), asset, kind):
-            wanted = _request(name, kind, timeframe, unit, venue, max_age_s, quorum, rates, weights)
-            series = rebuild(Lake(lake), wanted, at and _before(at, timeframe), at)
-            readings[name], instant = series.reading(-1), int(series.close_ms[-1])
-            notes += [*series.notes, *_synthetic(series)]
+        names = _asked(Lake(lake), asset, kind)
+        with progress("Rebuilding the oracle", len(names)) as advance:
+            for name in names:
+                wanted = _request(name, kind, timeframe, unit, venue, max_age_s, quorum, rates, weights)
+                series = rebuild(Lake(lake), wanted, at and _before(at, timeframe), at)
+                readings[name], instant = series.reading(-1), int(series.close_ms[-1])
+                notes += [*series.notes, *_synthetic(series)]
+                advance(1)
     payload = {
         "time": iso(instant),
         "unit": unit,

@@ -247,9 +247,10 @@ def ranking_figure(screened: pd.DataFrame) -> Figure:
     known = screened[screened["net_percent_a_year"].notna()]
     head = known.head(_BARS_SHOWN)
     tail = known.iloc[max(len(head), len(known) - _BARS_SHOWN) :]
-    layout = stacked_layout(_NO_TIME, [("Net carry, % a year: highest", 1.0, ",.10~g")])
+    layout = stacked_layout(_NO_TIME, [("Net carry, % a year" + (": highest" if len(tail) else ""), 1.0, ",.10~g")])
     data = []
-    for slot, (axis, name, rows) in enumerate((("", "Highest", head), ("2", "Lowest", tail))):
+    parts = [("", "Highest", head)] + ([("2", "Lowest", tail)] if len(tail) else [])
+    for slot, (axis, name, rows) in enumerate(parts):
         names = [_named(row) for row in rows.itertuples()]
         y = rounded(rows["net_percent_a_year"].to_numpy(float))
         where = {"xaxis": f"x{axis}", "yaxis": f"y{axis}"}
