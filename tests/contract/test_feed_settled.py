@@ -82,13 +82,13 @@ async def test_rates_of_binance_and_bybit_at_their_settlement() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_rate_that_is_not_there_yet_is_none_and_html_is_an_error() -> None:
+async def test_a_rate_that_is_not_there_yet_is_none_and_a_refusal_is_an_error() -> None:
     async with serving(Rest([])) as rest, RestFundingReader({"binance": rest.url}) as reader:
         assert await reader.settled(("binance", "linear", "BTCUSDT"), 1_709_856_000_000) is None
-    async with serving(Rest({"code": -1121, "msg": "Invalid symbol."})) as rest:
-        async with RestFundingReader({"binance": rest.url}) as reader:
-            with pytest.raises(DataError, match="binance GET /fapi/v1/fundingRate"):
-                await reader.settled(("binance", "linear", "NOSUCH"), 1_709_856_000_000)
+    unknown = Rest({"code": -1121, "msg": "Invalid symbol."})
+    async with serving(unknown) as rest, RestFundingReader({"binance": rest.url}) as reader:
+        with pytest.raises(DataError, match="binance GET /fapi/v1/fundingRate"):
+            await reader.settled(("binance", "linear", "NOSUCH"), 1_709_856_000_000)
 
 
 @pytest.mark.asyncio
