@@ -21,18 +21,10 @@ TABLES = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def carry(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Run ``carry`` in a folder whose lake was filled by ``carry ingest funding-table``."""
-    monkeypatch.setattr(app, "COMMAND_MODULES", ("cli.ingest", "cli.funding"))
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = app.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake that ``carry ingest funding-table`` filled: three symbols on two venues."""
+    folder = tmp_path_factory.mktemp("funding")
     generator = np.random.default_rng(1)
     frames = [
         pd.DataFrame(
@@ -44,15 +36,44 @@ def carry(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
         )
         for symbol, mean in (("BTCUSDT", 1e-4), ("ETHUSDT", 3e-4), ("ALICEUSDT", -2e-4))
     ]
-    table = pd.concat(frames)
-    table.to_csv(tmp_path / "table.csv", index=False)
-    for venue in ("binance", "bybit"):
-        code, printed, _ = run("ingest", "funding-table", "table.csv", "--venue", venue, "--json")
-        assert code == 0
-        assert [(file["series"], file["added"]) for file in json.loads(printed)["files"]] == [
-            (f"{venue}:linear:{symbol} funding", 120) for symbol in ("ALICEUSDT", "BTCUSDT", "ETHUSDT")
-        ]
+    pd.concat(frames).to_csv(folder / "table.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "COMMAND_MODULES", ("cli.ingest",))
+        for venue in ("binance", "bybit"):
+            arguments = ("ingest", "funding-table", folder / "table.csv", "--venue", venue, "--lake", folder / "lake")
+            assert app.run([str(argument) for argument in arguments]) == 0
+    return folder / "lake"
+
+
+@pytest.fixture
+def carry(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lake: Path) -> Run:
+    """Run ``carry`` in an empty folder, on the lake unless another is named."""
+    monkeypatch.setattr(app, "COMMAND_MODULES", ("cli.ingest", "cli.funding"))
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        words = [str(argument) for argument in arguments]
+        code = app.run(words if "--lake" in words else [*words, "--lake", str(lake)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
     return run
+
+
+def test_a_long_table_becomes_a_series_per_symbol(carry: Run, lake: Path) -> None:
+    table = lake.parent / "table.csv"
+    code, printed, _ = carry("ingest", "funding-table", table, "--venue", "okx", "--dry-run", "--json")
+    assert code == 0
+    assert [(file["series"], file["added"]) for file in json.loads(printed)["files"]] == [
+        (f"okx:linear:{symbol} funding", 120) for symbol in ("ALICEUSDT", "BTCUSDT", "ETHUSDT")
+    ]
+    code, printed, _ = carry("ingest", "funding-table", table, "--venue", "binance", "--symbols", "BTC/USDT", "--json")
+    (file,) = json.loads(printed)["files"]
+    assert (code, file["added"], file["identical"]) == (0, 0, 120)
+    code, _, said = carry("ingest", "funding-table", table, "--venue", "binance", "--time-column", "when")
+    assert code == 4
+    assert "has no column 'when'" in said
 
 
 @pytest.mark.parametrize("command", TABLES)
