@@ -31,6 +31,7 @@ from data.streams.protocol import Route, VenueProtocol
 log = logging.getLogger(__name__)
 
 _NOTHING = Taken(0)
+_ROWS_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,7 @@ class Feed:
             await asyncio.sleep(self._options.times.tick_seconds)
             now_ms = self._clock.wall_ms()
             if self.rows is not None:
-                self._write_rows(self.rows, now_ms)
+                await self._write_rows(self.rows, now_ms)
             for change in self.engine.take_interval_changes():
                 log.warning("%s: %s", instrument(*change.key), interval_words(change))
                 self._note(interval_note(change))
@@ -205,9 +206,12 @@ class Feed:
                     self._settlements.start(key, settlement_ms)
             self._warn_of_clocks()
 
-    def _write_rows(self, rows: RowWriter, now_ms: int) -> None:
+    async def _write_rows(self, rows: RowWriter, now_ms: int) -> None:
+        """Write what is due, a few at a time, so that hundreds of instruments do not hold up the sockets."""
         now_ns = self.now_ns()
-        for name, key in self.board.instruments().items():
+        for at, (name, key) in enumerate(list(self.board.instruments().items())):
+            if at % _ROWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if rows.is_due(name, now_ms) and (values := self.board.row(key, now_ns)) is not None:
                 rows.write(name, now_ms, values)
 

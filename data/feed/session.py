@@ -84,6 +84,7 @@ class Session:
         self._last_frame = 0.0
         self._waiting_acks = set(route.acknowledgements)
         self._refused = ""
+        self._is_given_up = False
         self._lacks_since: float | None = None
         self._replies: asyncio.Queue[str] = asyncio.Queue()
         self.channel = 0
@@ -185,7 +186,9 @@ class Session:
         while not self._refused:
             await asyncio.sleep(self._times.check_seconds)
             if reason := self._fault(self._loop.time(), opened):
+                self._is_given_up = True
                 return reason
+        self._is_given_up = True
         return "subscription refused"
 
     def _fault(self, now: float, opened: float) -> str:
@@ -204,9 +207,10 @@ class Session:
         return ""
 
     async def _hang_up(self, connection: FrameConnection) -> None:
-        """Close politely; a peer that does not answer in time is cut off."""
+        """Close politely; one that we gave up is cut off at once, so that what it told is stale now and not later."""
         try:
-            await connection.close()
+            if not self._is_given_up:
+                await connection.close()
         finally:
             connection.transport.abort()
             with contextlib.suppress(ConnectionClosed):
