@@ -179,7 +179,7 @@ def forecast(
     ] = "24,168,720",
     predicted: Annotated[
         Path | None,
-        typer.Option("--predicted", help="Predicted rates (.csv, .parquet: time_ms, settlement_ms, predicted_rate)."),
+        typer.Option("--predicted", help="Predicted rates: the rows folder of carry feed, or a table (see docs)."),
     ] = None,
     lake: LakeOption = DEFAULT_LAKE,
     symbol: Symbols = None,
@@ -195,7 +195,7 @@ def forecast(
 
     Example: carry funding forecast --symbol BTCUSDT --half-lives 24,72
 
-    Example: carry funding forecast --symbol BTCUSDT --venue binance --predicted predicted.csv
+    Example: carry funding forecast --symbol BTCUSDT --venue binance --predicted recording/rows
     """
     from research.scripts import funding  # noqa: PLC0415
 
@@ -206,7 +206,8 @@ def forecast(
             raise UsageError(
                 f"--predicted is of one contract, but there are {names}", remedy="use --symbol and --venue"
             )
-        table = funding.prediction_errors(histories.contracts[0], funding.read_predictions(predicted))
+        contract = histories.contracts[0]
+        table = funding.prediction_errors(contract, funding.read_predictions(predicted, contract.key))
     else:
         ahead = [int(hours) for hours in _numbers("--horizons", horizons)]
         table = funding.forecast_errors(histories, _numbers("--half-lives", half_lives), ahead)
@@ -358,9 +359,12 @@ def report(
 def _load(
     lake: Path, symbol: list[str] | None, venue: list[str] | None, start: str, end: str, tolerance_ms: int
 ) -> FundingHistories:
+    from data.quality import choose  # noqa: PLC0415
+    from data.store.lake import Lake  # noqa: PLC0415
     from research.scripts import funding  # noqa: PLC0415
 
-    with progress("Reading funding") as advance:
+    held = [key for key in choose(Lake(lake).list(), symbol or ()) if key.series == "funding"]
+    with progress("Reading funding", len(held)) as advance:
         return funding.load(
             lake,
             symbol or (),

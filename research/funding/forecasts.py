@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from crypto import funding_statistics as statistics
-from crypto.errors import DataError
 from crypto.market import Floats, Integers
 from crypto.pipeline.features import observe_settlement
 from crypto.units import HOUR_MS
@@ -125,25 +123,6 @@ def _sign_hits(forecast: Floats, came: Floats) -> float:
     return float((np.sign(forecast) == np.sign(came)).mean()) * 100.0 if forecast.any() else float("nan")
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
-    """Predicted rates out of a CSV or Parquet file; ``DataError`` names the file and what is wrong with it."""
-    try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as predicted rates: {error}", remedy="check the file") from error
-    missing = [name for name in _PREDICTED if name not in frame.columns]
-    if missing or frame.empty:
-        raise DataError(
-            f"{path} has no " + (f"column {missing[0]!r}" if missing else "rows"),
-            remedy=f"it needs {', '.join(_PREDICTED)}",
-        )
-    for name in _PREDICTED:
-        if frame[name].dtype.kind not in ("f" if name == "predicted_rate" else "") + "iu" or frame[name].isna().any():
-            raise DataError(f"{path}: column {name!r} has values that are no numbers", remedy="correct the file")
-    return frame
-
-
-_PREDICTED = ("time_ms", "settlement_ms", "predicted_rate")
 LEADS_HOURS = (0.0167, 0.25, 1.0, 4.0, 8.0)
 
 

@@ -12,6 +12,7 @@ commands of ``carry funding`` print these same frames. Formulas and methods: doc
 
 from __future__ import annotations
 
+from data.predictions import read_predictions
 from research.funding.carry import (
     Costs,
     RankingTest,
@@ -26,7 +27,6 @@ from research.funding.forecasts import (
     forecast_errors,
     forecasts,
     prediction_errors,
-    read_predictions,
     strategy_forecast,
 )
 from research.funding.history import FundingHistories, FundingHistory, load

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from crypto.errors import DataError, OutputError, SettingsError, UsageError
+from data.feed.rows import COLUMNS, RowWriter
 from data.store.lake import Lake, Provenance, SeriesKey
 from data.tables import write_table
 from research.funding.history import FundingHistories
@@ -250,16 +251,34 @@ def test_errors_of_a_predicted_rate_by_lead(lake: Path, tmp_path: Path) -> None:
     )
     for name in ("predicted.csv", "predicted.parquet"):
         write_table(tmp_path / name, frame)
-        read = funding.read_predictions(tmp_path / name)
+        read = funding.read_predictions(tmp_path / name, contract.key)
         found = funding.prediction_errors(contract, read, (0.25, 1.0, 8.0)).set_index("lead_up_to_hours")
         assert list(found["predictions"]) == [1, 1, 1]
         np.testing.assert_allclose(found["mean_error_bps"], [0.1, -0.5, 1.0])
     (tmp_path / "bad.csv").write_text("time_ms,settlement_ms\n1,2\n")
     with pytest.raises(DataError, match="no column 'predicted_rate'"):
-        funding.read_predictions(tmp_path / "bad.csv")
+        funding.read_predictions(tmp_path / "bad.csv", contract.key)
     (tmp_path / "bad.csv").write_text("time_ms,settlement_ms,predicted_rate\n1,2,x\n")
     with pytest.raises(DataError, match="'predicted_rate' has values that are no numbers"):
-        funding.read_predictions(tmp_path / "bad.csv")
+        funding.read_predictions(tmp_path / "bad.csv", contract.key)
+
+
+def test_predictions_come_out_of_the_rows_that_a_feed_wrote(lake: Path, tmp_path: Path) -> None:
+    (contract,) = one(lake, [8] * 4, [1e-4, 2e-4, 3e-4, 4e-4]).contracts
+    settled = T0 + 16 * HOUR
+    writer = RowWriter(tmp_path / "rows", 1.0)
+    for second, rate, stale in ((3600, 1.5e-4, 0), (1800, 9.9, 1), (1200, None, 0), (60, 2.1e-4, 0)):
+        values: dict[str, float | int | None] = dict.fromkeys(COLUMNS)
+        values |= {"predicted_rate": rate, "next_settlement_ms": settled, "stale": stale}
+        writer.write("binance:linear:BTCUSDT", settled - second * 1000, values)
+    path = writer.path("binance:linear:BTCUSDT", settled - 1)
+    path.write_bytes(path.read_bytes() + b"17040")  # a row that is being written
+    read = funding.read_predictions(tmp_path / "rows", contract.key)
+    assert list(read["time_ms"]) == [settled - 3_600_000, settled - 60_000]
+    found = funding.prediction_errors(contract, read, (0.25, 1.0)).set_index("lead_up_to_hours")
+    np.testing.assert_allclose(found["mean_error_bps"], [0.1, -0.5])
+    with pytest.raises(DataError, match="holds no rows of binance:linear:BTCUSDT"):
+        funding.read_predictions(tmp_path, contract.key)
 
 
 # --- carry, screen and pairs --------------------------------------------------------------------------------------
