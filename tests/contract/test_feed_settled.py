@@ -20,8 +20,8 @@ from data.feed.feed import Feed, FeedOptions
 from data.feed.funding_reader import RestFundingReader
 from data.feed.reading import RecordingReader
 from data.feed.replay import replay
+from tests.contract.feed_harness import TIMES, until
 from tests.contract.feed_server import Peer, VenueServer, binance_mark
-from tests.contract.test_feed_faults import TIMES, until
 
 
 class Rest:
