@@ -163,7 +163,11 @@ def survivorship(histories: FundingHistories, screened: pd.DataFrame) -> str:
     """What a reader of a screen must know about the contracts that are not in it."""
     ended = int(screened["ended"].sum())
     count = len(histories.contracts)
-    if ended == 0 and count > 1:
+    if count == 1:
+        return (
+            "A single contract, chosen with hindsight: others like it may have been delisted and are not in the data."
+        )
+    if ended == 0:
         return (
             f"Survivors only: all {count} contracts settle up to the end of the data, so those delisted before are "
             "missing. Averages over this list are too good, and the more so the longer the history."

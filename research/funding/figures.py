@@ -105,7 +105,7 @@ def distribution_figure(shown: Sequence[FundingHistory]) -> Figure:
     layout = stacked_layout(_NO_TIME, [("Share of hours, %", 1.0, ",.10~g")])
     layout["xaxis"] |= {"type": "linear", "title": {"text": "Rate, % a year"}, "hoverformat": ".1f"}
     layout["margin"] |= {"b": 48}
-    note = "Between the 1st and the 99th percentile. The peak at 10.95 % a year is the interest of 0.01 % per 8 hours."
+    note = "Between the 1st and the 99th percentile. A peak at 10.95 % a year is the interest of 0.01 % per 8 hours."
     label = f"Histogram of annual funding rates of {len(shown)} contracts from {number(low, 1)} to {number(high, 1)} %."
     return finish("distribution", "Rates by frequency", note, label, data, layout, 360, is_time=False)
 

@@ -329,6 +329,8 @@ def test_screen_ranks_by_net_carry_and_says_what_is_missing(lake: Path) -> None:
     assert eth["net_percent_a_year"] == pytest.approx((3e-4 / 8 * 720 - 0.0032) / 720 * A_YEAR)
     assert eth["days_covered"] == 10.0
     assert "Survivors only: all 4 contracts" in funding.survivorship(histories, found)
+    single = funding.load(lake, ["ETHUSDT"])
+    assert "A single contract" in funding.survivorship(single, funding.screen(single))
     put(lake, "binance:linear:LUNAUSDT", [8] * 60, [9e-4] * 60)
     later = funding.load(lake)
     screened = funding.screen(later, lookback_days=20)
