@@ -81,7 +81,9 @@ _COLUMNS = (
 
 def _targets(contract: FundingHistory, horizons_hours: Sequence[int]) -> dict[str, tuple[Floats, int]]:
     """What was then paid per hour, by horizon, and how many forecasts overlap in it."""
-    following = np.append(contract.rate_per_hour[1:], np.nan)
+    spacing = np.diff(contract.time_ms) / HOUR_MS
+    is_next = spacing == contract.interval_hours[1:]  # else a settlement between the two rows is missing
+    following = np.append(np.where(is_next, contract.rate_per_hour[1:], np.nan), np.nan)
     first, hourly = statistics.hourly_accrual(contract.time_ms, contract.rate, contract.interval_hours)
     usual = float(np.median(contract.interval_hours))
     targets = {NEXT: (following, 0)}

@@ -239,6 +239,13 @@ def test_forecast_errors_by_hand(lake: Path) -> None:
     assert found.loc["16 h", "last rate"]["forecasts"] == 2
 
 
+def test_a_missing_settlement_is_not_forecast(lake: Path) -> None:
+    histories = one(lake, [8, 8, 8, 16, 8, 8], [1e-4] * 6)  # the one at 32 h is missing
+    found = funding.forecast_errors(histories, [24.0], [8]).set_index(["horizon", "method"])
+    assert found.loc["next settlement", "last rate"]["forecasts"] == 4  # six rows, five steps, one over the hole
+    assert found.loc["8 h", "last rate"]["forecasts"] == 4
+
+
 def test_errors_of_a_predicted_rate_by_lead(lake: Path, tmp_path: Path) -> None:
     (contract,) = one(lake, [8] * 4, [1e-4, 2e-4, 3e-4, 4e-4]).contracts
     settled = T0 + 16 * HOUR
