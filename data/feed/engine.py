@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from crypto.errors import DataError
+from data.feed.delay import STAMPED, Delay
 from data.feed.notes import channel_note
 from data.feed.segment import Kind, Record
 from data.feed.session import Answer, Taken
@@ -34,9 +35,6 @@ from data.streams.state import MarketState
 from data.streams.verdict import Verdict
 
 log = logging.getLogger(__name__)
-
-# Venues whose stamps are those of the message, not of an older value in it: only they tell how late data are.
-STAMPED = frozenset({"binance", "bybit"})
 
 
 _ABOUT_THE_CONNECTION = (Acknowledged, Heartbeat, Ignored)
@@ -60,22 +58,6 @@ class ChannelState:
     perps: set[Key] = field(default_factory=set)
     tops: set[Key] = field(default_factory=set)
     lacking: set[Key] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class Delay:
-    """Local time of receipt minus the venue's stamp, ms: of the last message, and the least since the start.
-
-    The least is the difference of the clocks and the shortest way; what the last one has beyond it is lateness.
-    """
-
-    last_ms: float
-    least_ms: float
-
-    @property
-    def late_ms(self) -> float:
-        """How much later than at best the last message came."""
-        return self.last_ms - self.least_ms
 
 
 @dataclass(slots=True)
@@ -243,19 +225,17 @@ class Engine:
         if source.lacking:
             source.lacking.discard(key)
         if event.event_ms is not None and event.venue in STAMPED:
-            self._measure(event.venue, received_ns / 1e6 - event.event_ms)
+            apart_ms = received_ns / 1e6 - event.event_ms
+            delay = self.delays.get(event.venue)
+            if delay is None:
+                self.delays[event.venue] = Delay(apart_ms, apart_ms, received_ns)
+            else:
+                delay.measure(apart_ms, received_ns)
         if is_perp and event.next_settlement_ms:
             change = self.watch.seen(key, event.next_settlement_ms, event.interval_hours, received_ns // 1_000_000)
             if change is not None:
                 self.counts.interval_changes += 1
                 self._interval_changes.append(change)
-
-    def _measure(self, venue: str, apart_ms: float) -> None:
-        delay = self.delays.get(venue)
-        if delay is None:
-            delay = self.delays[venue] = Delay(apart_ms, apart_ms)
-        delay.last_ms = apart_ms
-        delay.least_ms = min(delay.least_ms, apart_ms)
 
     def _lacks(self, source: ChannelState, event: Any) -> None:
         key = (event.venue, event.kind, event.symbol)

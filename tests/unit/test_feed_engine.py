@@ -12,6 +12,7 @@ import pytest
 from crypto.errors import DataError, UsageError
 from data.feed.bars import MinuteBars
 from data.feed.choice import adapter, adapters, make_plans
+from data.feed.delay import Delay
 from data.feed.engine import Engine
 from data.feed.feed import Feed, FeedOptions
 from data.feed.names import our_symbol, venue_symbol
@@ -83,6 +84,18 @@ def test_a_snapshot_has_value_times_and_age_of_each_field() -> None:
     assert row is not None
     assert (row["mark"], row["interval_hours"], row["settled_rate"], row["age_ms"]) == (17_300.0, 8.0, -1e-5, 2000)
     assert row["stale"] == 0
+
+
+def test_lateness_is_what_exceeds_the_best_delay_and_a_drifting_clock_is_none() -> None:
+    delay = Delay(500.0, 500.0, 0)
+    delay.measure(420.0, SECOND)
+    assert (delay.least_ms, delay.late_ms) == (420.0, 0.0)
+    delay.measure(1420.0, 11 * SECOND)  # 1 s more, of which 10 s * 0.01 % = 1 ms may be drift
+    assert delay.late_ms == pytest.approx(999.0)
+    drifting = Delay(0.0, 0.0, 0)
+    for hour in range(1, 73):  # three days at 0.005 %
+        drifting.measure(hour * 3_600_000 * 5e-5, hour * 3600 * SECOND)
+        assert drifting.late_ms == 0.0
 
 
 def test_frames_of_a_channel_that_was_never_opened_are_refused() -> None:
