@@ -63,6 +63,32 @@ class FirstLeg(StrEnum):
     THIN = "thin"
 
 
+class MarginEngine(StrEnum):
+    """``VENUE``: the venue checks margin, liquidates and deleverages. ``OFF``: a run ends when a wallet is used up."""
+
+    VENUE = "venue"
+    OFF = "off"
+
+
+class EarlyTiers(StrEnum):
+    """What holds before the first known tier table of a contract: nothing (``FAIL``) or that first table."""
+
+    FAIL = "fail"
+    EARLIEST = "earliest"
+
+
+class NakedPolicy(StrEnum):
+    """What a pair does when the venue has closed its perp leg.
+
+    ``REHEDGE``: open the perp again where the margin allows it, else flatten. ``FLATTEN``: sell what is not hedged.
+    ``WAIT``: hold it for ``naked_wait_hours``, then flatten.
+    """
+
+    REHEDGE = "rehedge"
+    FLATTEN = "flatten"
+    WAIT = "wait"
+
+
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """Period, grid and seed.
@@ -174,9 +200,53 @@ class PortfolioSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TierFile:
+    """Leverage tiers of the user's own: a file in ccxt's form, its ``venue``, and the date from which it holds."""
+
+    venue: str = ""
+    path: str = ""
+    effective: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MarginSettings:
+    """The venue's risk engine.
+
+    ``liquidation_fee``: instrument key -> fraction of what is liquidated, instead of the shipped one.
+    ``liquidity_gap``: how far between the mark that triggers (0) and the bar's extreme (1) a forced order fills.
+    ``collateral_ratio``: venue -> {asset: share of its value that backs perps}, for unified wallets.
+    """
+
+    engine: MarginEngine = MarginEngine.VENUE
+    tiers_before_first: EarlyTiers = EarlyTiers.EARLIEST
+    tier_files: tuple[TierFile, ...] = ()
+    liquidation_fee: Mapping[str, float] = field(default_factory=dict)
+    liquidity_gap: float = 0.3
+    collateral_ratio: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AdlSettings:
+    """Auto-deleveraging of our winning leg by a model of the other accounts, off unless ``enabled``.
+
+    ``open_interest`` and ``insurance_fund``: instrument key -> quote units. ``min_move``: smallest move of the mark in a
+    bar that is examined. ``smallest_position``: quote notional of the smallest account that is modelled.
+    """
+
+    enabled: bool = False
+    open_interest: Mapping[str, float] = field(default_factory=dict)
+    insurance_fund: Mapping[str, float] = field(default_factory=dict)
+    min_move: float = 0.05
+    smallest_position: float = 10_000.0
+    mean_age_hours: float = 72.0
+
+
+@dataclass(frozen=True, slots=True)
 class RiskSettings:
     """Limits checked before any order: shares of equity, gross perp notional to equity, and account drawdown."""
 
+    naked_policy: NakedPolicy = NakedPolicy.FLATTEN
+    naked_wait_hours: float = 24.0
     max_pair_fraction: float = 0.8
     max_venue_fraction: float = 1.0
     max_gross_leverage: float = 1.0
@@ -248,6 +318,8 @@ class Settings:
     signal: SignalSettings = field(default_factory=SignalSettings)
     portfolio: PortfolioSettings = field(default_factory=PortfolioSettings)
     risk: RiskSettings = field(default_factory=RiskSettings)
+    margin: MarginSettings = field(default_factory=MarginSettings)
+    adl: AdlSettings = field(default_factory=AdlSettings)
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     transfers: TransferSettings = field(default_factory=TransferSettings)
     output: OutputSettings = field(default_factory=OutputSettings)

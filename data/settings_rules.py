@@ -108,6 +108,20 @@ RANGES: Mapping[str, Rule] = {
     "risk.max_gross_leverage": above(0, 200),
     "risk.max_drawdown": SHARE,
     "risk.max_delta_fraction": SHARE,
+    "risk.naked_wait_hours": between(0, YEAR_HOURS),
+    "margin.tier_files.*.venue": matching(r"[a-z0-9_-]+", "the name of a venue"),
+    "margin.tier_files.*.path": Rule("the path of a file", bool),
+    "margin.tier_files.*.effective": Rule(
+        "an ISO date such as 2024-10-24", lambda value: bool(value) and _is_time(value)
+    ),
+    "margin.liquidation_fee.*": between(0, 0.1),
+    "margin.liquidity_gap": between(0, 1),
+    "margin.collateral_ratio.*.*": between(0, 1),
+    "adl.open_interest.*": POSITIVE,
+    "adl.insurance_fund.*": NOT_NEGATIVE,
+    "adl.min_move": between(0.001, 1),
+    "adl.smallest_position": POSITIVE,
+    "adl.mean_age_hours": above(0, YEAR_HOURS),
     "execution.latency_ms": between(0, DAY_MS),
     "execution.leg_timeout_bars": between(1, 1_000_000),
     "execution.max_orders_per_hour": between(1, 1_000_000),
@@ -128,6 +142,7 @@ FREE_NAMES: Mapping[str, Rule] = {
     "wallets.*": ASSET,
     "fees.override.*": Rule("maker or taker", lambda name: name in ("maker", "taker")),
     "borrow.hourly_rate.*": ASSET,
+    "margin.collateral_ratio.*": ASSET,
 }
 
 

@@ -38,6 +38,9 @@ _LOW, _HIGH, _DRIFT = int(Reason.COLLATERAL_LOW), int(Reason.COLLATERAL_HIGH), i
 _RESIZE, _WAITING, _NO_CAPITAL = int(Reason.RESIZE), int(Reason.WAITING_FOR_TRANSFER), int(Reason.NO_CAPITAL)
 _MIN_SIZE, _MIN_QUANTITY = int(Reason.BELOW_MIN_SIZE), int(Reason.BELOW_MIN_QUANTITY)
 _MIN_NOTIONAL = int(Reason.BELOW_MIN_NOTIONAL)
+_NAKED = int(Reason.NAKED)
+
+FLATTEN, REHEDGE, WAIT = 0, 1, 2  # codes of settings.NakedPolicy
 
 PRICE_BUFFER = 0.005  # of the spot price: cash kept for the move between decision and fill
 SMALLEST_TRANSFER = 0.01  # of the notional it is for: less is not worth sending
@@ -64,6 +67,8 @@ class Account(NamedTuple):
     perp_base: float
     perp_lots: int
     attention: int
+    naked: int  # Reason for which the venue closed the perp leg; 0: hedged
+    naked_ms: int  # since then
 
 
 class Filters(NamedTuple):
@@ -134,6 +139,8 @@ def allocate(
         if signal.direction == 0 or account.killed:
             return _nothing(_KEEP, _KILLED if account.killed else signal.reason)
         return _grow(signal.direction, signal.reason, features, account, filters, rules)
+    if account.naked != 0 and account.attention & DELTA_DRIFTED and not account.killed:
+        return _cover(held.direction, features, account, filters, rules)
     if account.killed or signal.direction != held.direction:
         reason = _KILLED if account.killed else signal.reason
         return _shrink(held.direction, 0.0, reason, features, account, filters)
@@ -271,6 +278,25 @@ def _restore_collateral(direction: int, features: Features, account: Account, fi
     else:
         cut = 1.0 - account.margin_equity / (rules.collateral_ratio * account.wallet_notional)
     return _shrink(direction, max(0.0, 1.0 - cut), _LOW, features, account, filters)
+
+
+@kernel
+def _cover(direction: int, features: Features, account: Account, filters: Filters, rules: Any) -> Target:
+    """What the run's policy does with a spot leg whose hedge the venue has closed."""
+    if rules.naked_policy == WAIT and account.naked_ms < rules.naked_wait_ms:
+        return _nothing(_KEEP, _NAKED)
+    if rules.naked_policy == REHEDGE:
+        per_lot = perp_base_per_lot(filters, features.perp_price)
+        drift = abs(account.spot_base + account.perp_base)
+        step = filters.perp_step_lots
+        lots = int(math.floor(drift / per_lot / step + sizing.LOT_TOLERANCE)) * step
+        value = lots * per_lot * features.perp_price
+        margin = value * (rules.collateral_ratio + filters.perp_fee)
+        if lots >= filters.perp_min_lots and value >= filters.perp_min_notional and margin <= account.perp_cash:
+            return Target(_HEDGE, direction, 0, -direction * lots, 0.0, _NAKED)
+    if account.perp_lots == 0:
+        return _shrink(direction, 0.0, account.naked, features, account, filters)
+    return _rehedge(features, account, filters)
 
 
 @kernel

@@ -34,3 +34,6 @@ class Reason(IntEnum):
     KILLED = 23
     RESIZE = 24
     COLLATERAL_HIGH = 25
+    LIQUIDATED = 26
+    DELEVERAGED = 27
+    NAKED = 28

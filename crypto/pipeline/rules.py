@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from crypto.funding import grace_code
-from crypto.settings import FillPrice, FirstLeg, Settings, Style
+from crypto.settings import FillPrice, FirstLeg, MarginEngine, NakedPolicy, Settings, Style
 from crypto.units import BPS, HOUR_MS
 
 FIRST_LEG_CODES = {FirstLeg.SPOT: 0, FirstLeg.PERP: 1, FirstLeg.THIN: 2}
+NAKED_CODES = {NakedPolicy.FLATTEN: 0, NakedPolicy.REHEDGE: 1, NakedPolicy.WAIT: 2}
 
 RULES = np.dtype(
     [
@@ -49,6 +50,10 @@ RULES = np.dtype(
         ("max_gross_leverage", "f8"),
         ("max_drawdown", "f8"),
         ("max_delta_fraction", "f8"),
+        ("naked_policy", "i8"),  # 0 flatten, 1 rehedge, 2 wait
+        ("naked_wait_ms", "i8"),
+        ("margin_engine", "i8"),
+        ("liquidity_gap", "f8"),
         # execution and transfers
         ("latency_ms", "i8"),
         ("maker_first", "i8"),
@@ -108,6 +113,10 @@ def build_rules(settings: Settings, start_ms: int, bar_ms: int) -> Any:
     row.max_gross_leverage = risk.max_gross_leverage
     row.max_drawdown = risk.max_drawdown
     row.max_delta_fraction = risk.max_delta_fraction
+    row.naked_policy = NAKED_CODES[risk.naked_policy]
+    row.naked_wait_ms = round(risk.naked_wait_hours * HOUR_MS)
+    row.margin_engine = int(settings.margin.engine is MarginEngine.VENUE)
+    row.liquidity_gap = settings.margin.liquidity_gap
     _execution_rules(row, settings, bar_ms)
     return rules
 

@@ -1,7 +1,8 @@
 """One step of the simulated exchange: everything that happens from one instant to the next, in time order.
 
 At one time the order is: funding settlements, borrow hours, transfers that arrive, orders that arrive. At the end of
-the step legs are revalued on the bar that closed, resting orders are matched against it, and the account is measured.
+the step the mark moves, adverse extreme first: margin check, liquidation, takeover, then ADL. After that legs are
+revalued on the bar that closed, resting orders are matched against it, and the account is measured.
 Then it is the strategy's turn. Settlements and borrow hours belong to the step that ends with them, arrivals to the
 step that begins with them, so an order of one instant never meets a settlement of the same instant first.
 """
@@ -22,6 +23,9 @@ from crypto.pipeline.portfolio import (
 )
 from crypto.pipeline.risk import drawdown_breached
 from crypto.simulator.clock import borrow_rate_at, charge_borrow_hour, receive_transfer, settle
+from crypto.simulator.deleveraging import deleverage_where_due
+from crypto.simulator.liquidation import liquidate_where_due
+from crypto.simulator.margin_check import use_tiers_of
 from crypto.simulator.matching import arrive, match_resting
 from crypto.simulator.posting import note
 from crypto.simulator.state import (
@@ -122,6 +126,8 @@ def advance(world: World, instant: int) -> int:
     run.instant = instant
     run.row = instant
     end_ms = rules.start_ms + instant * rules.bar_ms
+    if rules.margin_engine == 1:
+        use_tiers_of(world, end_ms)
     while run.status == RUNNING:
         time_ms, kind, index = _next_event(world, end_ms)
         if kind < 0:
@@ -132,6 +138,9 @@ def advance(world: World, instant: int) -> int:
     if run.status != RUNNING:
         return int(run.status)
     bar = instant - 1
+    if rules.margin_engine == 1:
+        liquidate_where_due(world, bar)
+        deleverage_where_due(world, bar)
     revalue(world, bar)
     for leg in range(world.legs.shape[0]):
         order = world.legs[leg].order
@@ -159,6 +168,8 @@ def measure(world: World, instant: int) -> None:
 @kernel
 def measure_start(world: World) -> None:
     """Quotes before the first bar: the opening prices stand in for nothing, so every pair starts stale."""
+    if world.rules[0].margin_engine == 1:
+        use_tiers_of(world, world.rules[0].start_ms)
     for pair in range(world.pairs.shape[0]):
         world.quotes[pair].time_ms = world.rules[0].start_ms
         world.quotes[pair].collateral_ratio = math.nan
@@ -198,7 +209,8 @@ def _measure_pair(world: World, instant: int, pair: int) -> None:
     leg = world.legs[perp]
     backing = world.holdings[leg.wallet, leg.settle_asset]
     backed = backing.notional
-    equity = (backing.balance + backing.unrealised) * asset_price(world, leg.wallet, leg.settle_asset)
+    price = asset_price(world, leg.wallet, leg.settle_asset)
+    equity = (backing.balance + backing.unrealised) * price + backing.collateral
     quote.collateral_ratio = equity / backed if backed > 0.0 else math.nan
     if backed > 0.0 and equity <= 0.0:
         stop_insolvent(world, leg.wallet)
@@ -224,6 +236,9 @@ def _attention(world: World, pair: int) -> int:
         bits |= COLLATERAL_IS_HIGH
     hedge = perp_base(world, 2 * pair + 1)
     drift = abs(spot_base(world, 2 * pair) + hedge)
+    if row.naked != 0 and hedge != 0.0 and drift <= rules.max_delta_fraction * abs(hedge):
+        row.naked = 0
+        row.exit_reason = 0
     if drift > rules.max_delta_fraction * abs(hedge):
         bits |= DELTA_DRIFTED
     wanted = wanted_notional(world.run[0].equity, row.weight, rules)

@@ -20,13 +20,18 @@ from crypto.pipeline.post_trade import TRIP
 from crypto.pipeline.rules import build_rules
 from crypto.pipeline.signal import POSITION
 from crypto.settings import FirstLeg, PriceSource, Settings, Style
+from crypto.simulator.adl_tables import adl_tables
 from crypto.simulator.gaps import borrow_table, settlement_table
+from crypto.simulator.margin_tables import margin_tables
 from crypto.simulator.state import (
+    CLOSE,
     HOLDING,
     INVERSE,
     JOURNAL,
     LEG,
     LINEAR,
+    MARK_HIGH,
+    MARK_LOW,
     MAX_TRANSFERS,
     OPEN,
     PAIR,
@@ -39,11 +44,13 @@ from crypto.simulator.state import (
     WALLET,
     World,
 )
+from crypto.tiers import TierBook
 from crypto.units import BPS
 from crypto.venues.base import Venue
 from crypto.venues.registry import check_overrides
 from crypto.venues.registry import pair as find_pair
 from crypto.venues.registry import venue as find_venue
+from crypto.venues.shipped_tiers import SHIPPED_TIERS
 
 KIND_CODES = {Kind.SPOT: SPOT, Kind.LINEAR: LINEAR, Kind.INVERSE: INVERSE}
 ACCOUNT_QUOTES = {"USDT": {"USDT", "USD"}}  # quotes that count one to one; inverse contracts are quoted in USD
@@ -75,8 +82,11 @@ def records(dtype: np.dtype[Any], rows: int) -> Any:
     return np.zeros(rows, dtype).view(np.recarray)
 
 
-def build(settings: Settings, market: MarketHistory) -> Setup:
-    """Prepare a run; ``SettingsError``, ``DataError`` or ``RefusedError`` name what does not fit together."""
+def build(settings: Settings, market: MarketHistory, book: TierBook | None = None) -> Setup:
+    """Prepare a run; ``SettingsError``, ``DataError`` or ``RefusedError`` name what does not fit together.
+
+    ``book``: leverage tiers of the user's own; a contract in it has no others.
+    """
     check_overrides(settings.instruments)
     pairs = tuple(find_pair(item.spot, item.perp, settings.instruments) for item in settings.pairs)
     _check_pairs(pairs, settings)
@@ -91,11 +101,20 @@ def build(settings: Settings, market: MarketHistory) -> Setup:
     legs = _legs(pairs, settings, wallet_of, wallets, assets)
     tables = settlement_table(histories, legs, market, settings, notes)
     values = _valuation(histories, settings, notes)
+    bars = _bars(histories, values, on_mark=settings.data.valuation_price is PriceSource.MARK)
+    start_ms, bar_ms = int(market.open_ms[0]), int(market.bar_ms)
+    period = (start_ms, start_ms + bar_ms * int(market.open_ms.size))
+    tiers, tier_tables = margin_tables(instruments, legs, settings, _with_shipped(book), period, notes)
+    events, queue = adl_tables(instruments, legs, bars, tiers, tier_tables, (start_ms, bar_ms), settings)
     world = World(
-        bars=_bars(histories, values),
+        bars=bars,
         settlements=tables.rows,
         borrow=borrow_table(pairs, market, settings),
         rules=rules,
+        tiers=tiers,
+        tier_tables=tier_tables,
+        adl_events=events,
+        adl_queue=queue,
         wallets=_wallet_table(wallets),
         holdings=_holdings(legs, len(wallets), assets, settings),
         legs=legs,
@@ -114,6 +133,13 @@ def build(settings: Settings, market: MarketHistory) -> Setup:
     names = Names(tuple(pair.name for pair in pairs), wallets, assets, tuple(leg.key for leg in instruments))
     _start(world, settings, names)
     return Setup(world, names, tuple(notes))
+
+
+def _with_shipped(book: TierBook | None) -> TierBook:
+    """The user's tiers, and the shipped ones of the contracts that the user gave none for."""
+    if book is None:
+        return SHIPPED_TIERS
+    return TierBook([*book.tables(), *(table for table in SHIPPED_TIERS.tables() if table.key not in book.keys)])
 
 
 def _series(bars: int, pairs: int, wallets: int) -> dict[str, Floats]:
@@ -180,14 +206,24 @@ def _history(market: MarketHistory, key: str) -> InstrumentHistory:
         raise DataError(f"no market history for {key}", remedy="ingest its bars, or take the pair out") from None
 
 
-def _bars(histories: Sequence[InstrumentHistory], values: Sequence[Floats]) -> Floats:
-    """All bars as (leg, bar, column), columns as in crypto.simulator.state; a bar without volume is no bar."""
-    table = np.empty((len(histories), values[0].size, 6))
+def _bars(histories: Sequence[InstrumentHistory], values: Sequence[Floats], *, on_mark: bool) -> Floats:
+    """All bars as (leg, bar, column), columns as in crypto.simulator.state; a bar without volume is no bar.
+
+    Extremes of the mark: of the mark's own bar, else of the opens and closes that were traded, never of single prints.
+    """
+    table = np.full((len(histories), values[0].size, 8), math.nan)
     for leg, (history, value) in enumerate(zip(histories, values, strict=True)):
         bars = history.bars
         for column, source in enumerate((bars.open, bars.high, bars.low, bars.close, bars.volume)):
             table[leg, :, column] = np.where(bars.volume > 0.0, source, math.nan)
         table[leg, :, VALUE] = value
+        if history.settlements is not None:
+            traded = table[leg, :, [OPEN, CLOSE]]
+            high, low = np.fmax(*traded), np.fmin(*traded)
+            if history.mark is not None and on_mark:
+                high = np.where(np.isnan(history.mark.high), high, history.mark.high)
+                low = np.where(np.isnan(history.mark.low), low, history.mark.low)
+            table[leg, :, MARK_HIGH], table[leg, :, MARK_LOW] = high, low
     return table
 
 

@@ -91,6 +91,8 @@ def account_of(world: World, pair: int) -> Account:
         perp_base(world, 2 * pair + 1),
         perp.lots,
         world.quotes[pair].attention,
+        world.pairs[pair].naked,
+        run.time_ms - world.pairs[pair].naked_since_ms,
     )
 
 
@@ -122,6 +124,7 @@ def close_finished(world: World, pair: int) -> None:
     quote = world.quotes[pair]
     trip.close_basis_bps = basis.basis(quote.spot, quote.perp) * 1e4
     row.direction = 0
+    row.naked = 0
     row.trip = -1
     row.cooldown_until_ms = world.run[0].time_ms + rules.cooldown_ms
 

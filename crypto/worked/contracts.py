@@ -12,13 +12,10 @@ from crypto.margin import Position, notional_inverse, notional_linear, position
 from crypto.tiers import TierBook, TierTable, check_leverage, fixed_tier, tier_of
 from crypto.venues.liquidation_rules import RULES, ClosingFee
 from crypto.venues.registry import VENUES
-from crypto.venues.tiers_binance import BINANCE_TIERS
-from crypto.venues.tiers_bybit import BYBIT_TIERS
-from crypto.venues.tiers_hyperliquid import HYPERLIQUID_TIERS
+from crypto.venues.shipped_tiers import SHIPPED_TIERS
 from crypto.worked.answer import exact, percent
 from crypto.worked.inputs import ALL, Held, blaming, fraction, known, only_held
 
-SHIPPED_TIERS = BINANCE_TIERS.merged(BYBIT_TIERS).merged(HYPERLIQUID_TIERS)
 DEFAULT_FEE_TIER = "VIP0"
 _QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "USD")
 

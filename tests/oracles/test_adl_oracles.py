@@ -11,20 +11,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from crypto.adl import (
-    LightBy,
-    adl_rule,
-    bankruptcy_value,
-    binance_score,
-    close_price,
-    deficit_price,
-    deleverage,
-    is_solvent_at,
-    leveraged_pnl_score,
-    lights,
-    queue_order,
-    settle,
-)
+from crypto.adl import LightBy, adl_rule, bankruptcy_value, close_price, deficit_price, is_solvent_at
+from crypto.adl_allocation import deleverage, settle
+from crypto.adl_ranking import binance_score, leveraged_pnl_score, lights, queue_order
 from crypto.insurance import Pool, Trigger, excess_loss, fund_rule, pnl_ratio, spendable, split_pool_loss, trigger
 from crypto.insurance import waterfall as run_waterfall
 from crypto.rounding import round_to_tick
