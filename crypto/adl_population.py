@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crypto.adl import AdlRule, Place, Positions, place, position_score, scores
+from crypto.adl import AdlRule, Positions
+from crypto.adl_ranking import Place, place, position_score, scores
 from crypto.compiled import jit
 from crypto.errors import DataError, SettingsError
 from crypto.insurance import split_exactly
