@@ -229,8 +229,8 @@ class MarginSettings:
 class AdlSettings:
     """Auto-deleveraging of our winning leg by a model of the other accounts, off unless ``enabled``.
 
-    ``open_interest`` and ``insurance_fund``: instrument key -> quote units. ``min_move``: smallest move of the mark in a
-    bar that is examined. ``smallest_position``: quote notional of the smallest account that is modelled.
+    ``open_interest`` and ``insurance_fund``: instrument key -> quote units. ``min_move``: smallest move of the mark in
+    a bar that is examined. ``smallest_position``: quote notional of the smallest account that is modelled.
     """
 
     enabled: bool = False
@@ -243,8 +243,21 @@ class AdlSettings:
 
 @dataclass(frozen=True, slots=True)
 class RiskSettings:
-    """Limits checked before any order: shares of equity, gross perp notional to equity, and account drawdown."""
+    """Limits checked before any order, and guards on what is open (docs/specs/guards.md).
 
+    Shares are of equity, distances fractions of the mark. ``_sigmas``: the same in daily volatilities.
+    """
+
+    min_distance: float = 0.08
+    restore_distance: float = 0.2
+    min_sigmas: float = 2.0
+    restore_sigmas: float = 3.0
+    max_unhedged_hours: float = 6.0
+    max_adl_light: int = 4
+    adl_keep: float = 0.5
+    max_asset_fraction: float = 1.0
+    concentration_band: float = 0.25
+    oracle_recovery_bars: int = 3
     naked_policy: NakedPolicy = NakedPolicy.FLATTEN
     naked_wait_hours: float = 24.0
     max_pair_fraction: float = 0.8

@@ -108,6 +108,16 @@ RANGES: Mapping[str, Rule] = {
     "risk.max_gross_leverage": above(0, 200),
     "risk.max_drawdown": SHARE,
     "risk.max_delta_fraction": SHARE,
+    "risk.min_distance": between(0, 1),
+    "risk.restore_distance": between(0, 1),
+    "risk.min_sigmas": between(0, 100),
+    "risk.restore_sigmas": between(0, 100),
+    "risk.max_unhedged_hours": between(0, YEAR_HOURS),
+    "risk.max_adl_light": between(1, 5),
+    "risk.adl_keep": between(0, 1),
+    "risk.max_asset_fraction": above(0, 100),
+    "risk.concentration_band": between(0, 100),
+    "risk.oracle_recovery_bars": between(1, 1_000_000),
     "risk.naked_wait_hours": between(0, YEAR_HOURS),
     "margin.tier_files.*.venue": matching(r"[a-z0-9_-]+", "the name of a venue"),
     "margin.tier_files.*.path": Rule("the path of a file", bool),
@@ -211,6 +221,17 @@ def _check_collateral(settings: Settings) -> Iterator[str]:
         )
 
 
+def _check_distance(settings: Settings) -> Iterator[str]:
+    risk = settings.risk
+    if risk.restore_distance < risk.min_distance:
+        yield (
+            f"risk.restore_distance = {risk.restore_distance:g} must not be below risk.min_distance ="
+            f" {risk.min_distance:g}"
+        )
+    if risk.restore_sigmas < risk.min_sigmas:
+        yield f"risk.restore_sigmas = {risk.restore_sigmas:g} must not be below risk.min_sigmas = {risk.min_sigmas:g}"
+
+
 def _check_instrument_tables(settings: Settings) -> Iterator[str]:
     for table, names in (("fees.override", settings.fees.override), ("instruments", settings.instruments)):
         for name in names:
@@ -225,5 +246,6 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]], ...] 
         ("portfolio.collateral_ratio", "portfolio.min_collateral_ratio", "portfolio.max_collateral_ratio"),
         _check_collateral,
     ),
+    (("risk.min_distance", "risk.restore_distance", "risk.min_sigmas", "risk.restore_sigmas"), _check_distance),
     (("fees.override", "instruments"), _check_instrument_tables),
 )

@@ -50,6 +50,7 @@ class OrderReason(IntEnum):
     DELEVERAGED = 10  # the venue's own order
     BEYOND_TIERS = 11  # the position would be larger than the venue's last leverage tier allows
     LEVERAGE_TOO_HIGH = 12  # the tier that the position would reach allows less leverage than is set
+    GUARD = 13  # cancelled by a guard of ours
 
 
 ORDER = np.dtype(

@@ -37,3 +37,9 @@ class Reason(IntEnum):
     LIQUIDATED = 26
     DELEVERAGED = 27
     NAKED = 28
+    LIQUIDATION_NEAR = 29
+    UNHEDGED = 30
+    ADL_LIGHT = 31
+    CONCENTRATED = 32
+    ORACLE = 33
+    ASSET_LIMIT = 34

@@ -50,6 +50,16 @@ RULES = np.dtype(
         ("max_gross_leverage", "f8"),
         ("max_drawdown", "f8"),
         ("max_delta_fraction", "f8"),
+        ("min_distance", "f8"),
+        ("restore_distance", "f8"),
+        ("min_sigmas", "f8"),
+        ("restore_sigmas", "f8"),
+        ("max_unhedged_ms", "i8"),
+        ("max_adl_light", "f8"),
+        ("adl_keep", "f8"),
+        ("max_asset_fraction", "f8"),
+        ("concentration_band", "f8"),
+        ("oracle_recovery_bars", "i8"),
         ("naked_policy", "i8"),  # 0 flatten, 1 rehedge, 2 wait
         ("naked_wait_ms", "i8"),
         ("margin_engine", "i8"),
@@ -86,7 +96,7 @@ def build_rules(settings: Settings, start_ms: int, bar_ms: int) -> Any:
     rules = np.zeros(1, RULES).view(np.recarray)
     row = rules[0]
     hours = bar_ms / HOUR_MS
-    signal, portfolio, risk = settings.signal, settings.portfolio, settings.risk
+    signal, portfolio = settings.signal, settings.portfolio
     row.start_ms, row.bar_ms, row.bar_hours = start_ms, bar_ms, hours
     row.basis_alpha = _alpha(hours, signal.basis_half_life_hours)
     row.variance_alpha = _alpha(hours, signal.forecast_half_life_hours)
@@ -108,15 +118,7 @@ def build_rules(settings: Settings, start_ms: int, bar_ms: int) -> Any:
     row.leverage = portfolio.perp_leverage
     row.min_pair_notional = portfolio.min_pair_notional
     row.resize_band = portfolio.resize_band
-    row.max_pair_fraction = risk.max_pair_fraction
-    row.max_venue_fraction = risk.max_venue_fraction
-    row.max_gross_leverage = risk.max_gross_leverage
-    row.max_drawdown = risk.max_drawdown
-    row.max_delta_fraction = risk.max_delta_fraction
-    row.naked_policy = NAKED_CODES[risk.naked_policy]
-    row.naked_wait_ms = round(risk.naked_wait_hours * HOUR_MS)
-    row.margin_engine = int(settings.margin.engine is MarginEngine.VENUE)
-    row.liquidity_gap = settings.margin.liquidity_gap
+    _risk_rules(row, settings)
     _execution_rules(row, settings, bar_ms)
     return rules
 
@@ -135,3 +137,22 @@ def _execution_rules(row: Any, settings: Settings, bar_ms: int) -> None:
     row.transfer_delay_ms = settings.transfers.delay_ms
     row.cross_venue_delay_ms = settings.transfers.cross_venue_delay_ms
     row.cross_venue_fee = settings.transfers.cross_venue_fee
+
+
+def _risk_rules(row: Any, settings: Settings) -> None:
+    risk = settings.risk
+    row.max_pair_fraction = risk.max_pair_fraction
+    row.max_venue_fraction = risk.max_venue_fraction
+    row.max_gross_leverage = risk.max_gross_leverage
+    row.max_drawdown = risk.max_drawdown
+    row.max_delta_fraction = risk.max_delta_fraction
+    for name in ("min_distance", "restore_distance", "min_sigmas", "restore_sigmas", "adl_keep", "max_asset_fraction"):
+        setattr(row, name, getattr(risk, name))
+    row.max_unhedged_ms = round(risk.max_unhedged_hours * HOUR_MS)
+    row.max_adl_light = risk.max_adl_light
+    row.concentration_band = risk.concentration_band
+    row.oracle_recovery_bars = risk.oracle_recovery_bars
+    row.naked_policy = NAKED_CODES[risk.naked_policy]
+    row.naked_wait_ms = round(risk.naked_wait_hours * HOUR_MS)
+    row.margin_engine = int(settings.margin.engine is MarginEngine.VENUE)
+    row.liquidity_gap = settings.margin.liquidity_gap

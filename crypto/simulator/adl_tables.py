@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from crypto.adl import Positions, adl_rule, close_price, deficit_price, scores
+from crypto.adl import Positions, adl_rule, close_price, deficit_price
 from crypto.adl_population import Population, PopulationModel, Stress, TierUsage, draw_population, stress
+from crypto.adl_ranking import scores
 from crypto.errors import SettingsError
 from crypto.instruments import Instrument, Kind
 from crypto.insurance import Pool, RollingPeak, fund_rule, spendable
@@ -124,8 +125,7 @@ def _events(
         )
         symbol_pnl += result.fund_balance - fund
         fund = result.fund_balance
-        if result.adl_lots > 0:
-            found.append(_event(instrument.venue, population, result, bar, side, mark))
+        found.append(_event(instrument.venue, population, result, bar, side, mark))
     return found
 
 
@@ -165,7 +165,9 @@ def _usage(columns: Floats, smallest: float) -> TierUsage:
 def _event(venue: str, population: Population, result: Stress, bar: int, side: int, mark: float) -> _Event:
     rule = adl_rule(venue)
     unit = population.model.unit
-    bankrupt = deficit_price(mark, result.adl_deficit, side * result.adl_lots * unit)
+    price = mark
+    if result.adl_lots > 0:
+        price = close_price(rule, deficit_price(mark, result.adl_deficit, side * result.adl_lots * unit), mark)
     remaining = np.where(result.survives, population.lots, 0)
     quantity = population.lots * unit
     others = Positions(
@@ -178,7 +180,6 @@ def _event(venue: str, population: Population, result: Stress, bar: int, side: i
     score = scores(rule, others, unit, mark)
     queue = np.flatnonzero(remaining * side < 0)
     order = queue[np.argsort(-score[queue], kind="stable")]
-    price = close_price(rule, bankrupt, mark)
     return _Event(bar, side, float(result.adl_lots), mark, price, _ranks(score, remaining, order))
 
 

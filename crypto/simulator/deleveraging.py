@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from crypto.adl import position_score
+from crypto.adl_ranking import position_score
 from crypto.compiled import kernel
 from crypto.ledger import Component, Flow
 from crypto.liquidation_stages import LOT_TOLERANCE
@@ -35,6 +35,7 @@ def deleverage_where_due(world: World, bar: int) -> None:
     """Let every leg's ADL events of ``bar`` close what the queue takes of our position."""
     legs = world.legs
     for leg in range(1, legs.shape[0], 2):
+        legs[leg].adl_light = -1
         while legs[leg].adl_next < legs[leg].adl_end and world.adl_events[legs[leg].adl_next].bar <= bar:
             event = legs[leg].adl_next
             legs[leg].adl_next += 1

@@ -14,11 +14,13 @@ import math
 from crypto import basis
 from crypto.compiled import kernel
 from crypto.pipeline import execution
+from crypto.pipeline.guards import Guard
 from crypto.pipeline.portfolio import (
     BELOW_TARGET,
     COLLATERAL_IS_HIGH,
     COLLATERAL_IS_LOW,
     DELTA_DRIFTED,
+    GUARD_SHIFT,
     wanted_notional,
 )
 from crypto.pipeline.risk import drawdown_breached
@@ -50,7 +52,9 @@ from crypto.simulator.valuation import (
     spot_base,
     stop_insolvent,
 )
+from crypto.simulator.watch import watch
 
+_ORACLE = int(Guard.ORACLE)
 _NEVER = 9_223_372_036_854_775_807
 _SETTLEMENT, _BORROW, _TRANSFER, _ARRIVAL = 0, 1, 2, 3
 
@@ -162,6 +166,9 @@ def measure(world: World, instant: int) -> None:
         note(world, KILL, -1, 0, -1, 0, equity, run.peak_equity, 0.0)
     for pair in range(world.pairs.shape[0]):
         _measure_pair(world, instant, pair)
+    watch(world, instant)
+    for pair in range(world.pairs.shape[0]):
+        world.quotes[pair].attention = _attention(world, pair)
     run.row = instant + 1
 
 
@@ -214,7 +221,6 @@ def _measure_pair(world: World, instant: int, pair: int) -> None:
     quote.collateral_ratio = equity / backed if backed > 0.0 else math.nan
     if backed > 0.0 and equity <= 0.0:
         stop_insolvent(world, leg.wallet)
-    quote.attention = _attention(world, pair)
     series = world.series
     fresh = quote.spot_fresh == 1 and quote.perp_fresh == 1
     series[instant, pair, BASIS_BPS] = basis.basis(quote.spot, quote.perp) * 1e4 if fresh else math.nan
@@ -227,7 +233,9 @@ def _measure_pair(world: World, instant: int, pair: int) -> None:
 def _attention(world: World, pair: int) -> int:
     """What the pair's position needs besides the signal, as bits (crypto.pipeline.portfolio)."""
     row, quote, rules = world.pairs[pair], world.quotes[pair], world.rules[0]
-    if row.direction == 0 or row.phase != execution.IDLE:
+    if row.direction == 0:
+        return int((row.guards & _ORACLE) << GUARD_SHIFT)
+    if row.phase != execution.IDLE:
         return 0
     bits = 0
     if quote.collateral_ratio < rules.min_collateral_ratio:
@@ -241,7 +249,9 @@ def _attention(world: World, pair: int) -> int:
         row.exit_reason = 0
     if drift > rules.max_delta_fraction * abs(hedge):
         bits |= DELTA_DRIFTED
+    bits |= row.guards << GUARD_SHIFT
     wanted = wanted_notional(world.run[0].equity, row.weight, rules)
-    if rules.resize_band > 0.0 and wanted > quote.notional * (1.0 + rules.resize_band):
+    calm = world.run[0].time_ms >= row.calm_until_ms
+    if calm and rules.resize_band > 0.0 and wanted > quote.notional * (1.0 + rules.resize_band):
         bits |= BELOW_TARGET
-    return bits
+    return int(bits)

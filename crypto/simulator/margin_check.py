@@ -56,6 +56,15 @@ def notional_at(world: World, leg: int, lots: int, mark: float) -> float:
 
 
 @kernel
+def tier_column(world: World, leg: int, size: float) -> int:
+    """Column of World.tiers that holds for a notional of ``size`` now; ``crypto.tiers.tier_index`` on all tables."""
+    column, first = world.legs[leg].tier_end - 1, world.legs[leg].tier_first
+    while column > first and size <= world.tiers[0, column]:
+        column -= 1
+    return int(column)
+
+
+@kernel
 def maintenance_at(world: World, leg: int, mark: float) -> float:
     """Maintenance margin of the leg's position at ``mark``, closing fee included, in the margin asset."""
     row = world.legs[leg]

@@ -28,7 +28,7 @@ def slippage_fraction(half_spread: float, impact: float, participation: float) -
 
 
 @kernel
-def _capacity(world: World, leg: int, bar: int) -> float:
+def fillable_lots(world: World, leg: int, bar: int) -> float:
     """Lots that may fill, from the volume of ``bar`` and the largest share allowed; infinite where the share is 0."""
     share = world.rules[0].max_participation
     if share <= 0.0:
@@ -108,7 +108,7 @@ def arrive(world: World, leg: int) -> None:
         entry.arrival_ms = -1  # rests from now on
         return
     wanted = abs(entry.lots - entry.filled_lots)
-    capacity = _capacity(world, leg, bar - 1)
+    capacity = fillable_lots(world, leg, bar - 1)
     if price != price or capacity < 1.0:
         entry.arrival_ms = next_open_ms
         return
@@ -138,7 +138,7 @@ def match_resting(world: World, leg: int, bar: int) -> None:
     )
     if through:
         wanted = abs(entry.lots - entry.filled_lots)
-        lots = min(float(wanted), _capacity(world, leg, bar))
+        lots = min(float(wanted), fillable_lots(world, leg, bar))
         lots = _affordable(world, order, lots, entry.limit_price)
         if lots >= 1.0:
             side = 1 if entry.lots > 0 else -1

@@ -303,6 +303,14 @@ def _forced(row: Any, context: _Context) -> dict[str, Any]:
     }
 
 
+def _guard(row: Any, _: _Context) -> dict[str, Any]:
+    return {
+        "reason": Reason(int(row["reason"])).name.lower(),
+        "value": _number(row["price"]),
+        "limit": _number(row["value"]),
+    }
+
+
 def _takeover(row: Any, context: _Context) -> dict[str, Any]:
     return {
         "instrument": context.names.instruments[int(row["order"])],
@@ -331,4 +339,7 @@ _DETAILS = {
     state.LIQUIDATION: _forced,
     state.TAKEOVER: _takeover,
     state.DELEVERAGING: _forced,
+    state.GUARD_TRIPPED: _guard,
+    state.GUARD_RELEASED: _guard,
+    state.REARMED: _kill,
 }

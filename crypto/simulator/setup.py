@@ -55,7 +55,7 @@ from crypto.venues.shipped_tiers import SHIPPED_TIERS
 KIND_CODES = {Kind.SPOT: SPOT, Kind.LINEAR: LINEAR, Kind.INVERSE: INVERSE}
 ACCOUNT_QUOTES = {"USDT": {"USDT", "USD"}}  # quotes that count one to one; inverse contracts are quoted in USD
 _MARGIN_QUOTE = "USD"
-SERIES_COLUMNS = 6
+SERIES_COLUMNS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ def build(settings: Settings, market: MarketHistory, book: TierBook | None = Non
         tier_tables=tier_tables,
         adl_events=events,
         adl_queue=queue,
+        oracle=_oracle(pairs, market),
         wallets=_wallet_table(wallets),
         holdings=_holdings(legs, len(wallets), assets, settings),
         legs=legs,
@@ -133,6 +134,15 @@ def build(settings: Settings, market: MarketHistory, book: TierBook | None = Non
     names = Names(tuple(pair.name for pair in pairs), wallets, assets, tuple(leg.key for leg in instruments))
     _start(world, settings, names)
     return Setup(world, names, tuple(notes))
+
+
+def _oracle(pairs: Sequence[Pair], market: MarketHistory) -> Any:
+    """Oracle status by pair and bar; good throughout where the market brings none for the asset."""
+    table = np.zeros((len(pairs), market.open_ms.size), dtype=np.int8)
+    for number, pair in enumerate(pairs):
+        if pair.perp.base in market.oracle:
+            table[number] = market.oracle[pair.perp.base]
+    return table
 
 
 def _with_shipped(book: TierBook | None) -> TierBook:

@@ -94,6 +94,12 @@ PAIR = np.dtype(
         ("trip", "i8"),  # row of the open round trip, -1: none
         ("pnl", "f8"),  # cumulative, from cash and position values
         ("exit_reason", "i8"),
+        ("guards", "i8"),  # tripped guards, bits of crypto.pipeline.guards.Guard
+        ("distance", "f8"),  # adverse move of all perps of its account that liquidates, fraction
+        ("unhedged_since_ms", "i8"),
+        ("calm_until_ms", "i8"),  # not enlarged before, because a guard cut it or moved collateral in
+        ("concentration", "f8"),  # share of the venue's or asset's limit that is used
+        ("oracle_good", "i8"),  # bars since the oracle was last bad
         ("naked", "i8"),  # Reason for which the venue closed the hedge, 0: hedged
         ("naked_since_ms", "i8"),
         ("last_signal", "i8"),  # reason last written to the journal
@@ -270,7 +276,10 @@ RATE_LAST_KNOWN, MARK_LAST_KNOWN, RATE_SKIP, MARK_SKIP, RATE_FAIL, MARK_FAIL = 1
     LIQUIDATION,
     TAKEOVER,
     DELEVERAGING,
-) = range(15)
+    GUARD_TRIPPED,
+    GUARD_RELEASED,
+    REARMED,
+) = range(18)
 JOURNAL_EVENTS = (
     "signal",
     "decision",
@@ -287,6 +296,9 @@ JOURNAL_EVENTS = (
     "liquidation",
     "takeover",
     "deleveraging",
+    "guard_tripped",
+    "guard_released",
+    "rearmed",
 )
 
 MAX_TRANSFERS = 64
@@ -295,7 +307,7 @@ MAX_TRANSFERS = 64
 # columns of World.bars; VALUE: valuation price at the bar's close; the last two: extremes of the mark (perps)
 OPEN, HIGH, LOW, CLOSE, VOLUME, VALUE, MARK_HIGH, MARK_LOW = range(8)
 
-BASIS_BPS, CARRY_ANNUAL, SPOT_VALUE, PERP_VALUE, COLLATERAL, PNL = range(6)  # columns of World.series
+BASIS_BPS, CARRY_ANNUAL, SPOT_VALUE, PERP_VALUE, COLLATERAL, PNL, DISTANCE = range(7)  # columns of World.series
 
 
 class World(NamedTuple):
@@ -313,6 +325,7 @@ class World(NamedTuple):
     tier_tables: Any  # TIER_TABLE, grouped by leg, ascending
     adl_events: Any  # ADL_EVENT, grouped by leg, ascending
     adl_queue: Any  # ADL_QUEUE
+    oracle: Any  # (P, T) i8: crypto.oracle status of the pair's asset at the bar's close; 0: good
     # state
     wallets: Any  # (W,) WALLET
     holdings: Any  # (W, A) HOLDING
@@ -331,4 +344,4 @@ class World(NamedTuple):
     # series by instant, row 0 is the start
     wallet_equity: Floats  # (T + 1, W)
     attribution: Floats  # (T + 1, L + W, C): a row per leg, then a row per wallet for what no leg owns
-    series: Floats  # (T + 1, P, 6)
+    series: Floats  # (T + 1, P, 7)
