@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from crypto.funding import grace_code
-from crypto.settings import FillPrice, FirstLeg, Settings, Style
+from crypto.settings import AccountModel, FillPrice, FirstLeg, FundingClock, Settings, Style
 from crypto.units import BPS, HOUR_MS
 
 FIRST_LEG_CODES = {FirstLeg.SPOT: 0, FirstLeg.PERP: 1, FirstLeg.THIN: 2}
@@ -58,6 +58,8 @@ RULES = np.dtype(
         ("max_orders_per_hour", "i8"),
         ("grace_policy", "i8"),
         ("fill_at_last_close", "i8"),
+        ("lean_account", "i8"),  # one cash book and Lean's stock margin models
+        ("lean_scan_ms", "i8"),  # spacing of Lean's looks at a position before it pays funding; 0: contract's own clock
         ("cross_venue", "i8"),
         ("transfer_delay_ms", "i8"),
         ("cross_venue_delay_ms", "i8"),
@@ -122,6 +124,8 @@ def _execution_rules(row: Any, settings: Settings, bar_ms: int) -> None:
     row.max_orders_per_hour = execution.max_orders_per_hour
     row.grace_policy = grace_code(settings.funding.grace)
     row.fill_at_last_close = int(execution.fill_price is FillPrice.LAST_CLOSE)
+    row.lean_account = int(settings.run.account is AccountModel.LEAN)
+    row.lean_scan_ms = max(HOUR_MS, bar_ms) if settings.funding.clock is FundingClock.LEAN else 0
     row.cross_venue = int(settings.transfers.cross_venue)
     row.transfer_delay_ms = settings.transfers.delay_ms
     row.cross_venue_delay_ms = settings.transfers.cross_venue_delay_ms

@@ -200,7 +200,7 @@ def _measure_pair(world: World, instant: int, pair: int) -> None:
     backed = backing.notional
     equity = (backing.balance + backing.unrealised) * asset_price(world, leg.wallet, leg.settle_asset)
     quote.collateral_ratio = equity / backed if backed > 0.0 else math.nan
-    if backed > 0.0 and equity <= 0.0:
+    if backed > 0.0 and equity <= 0.0 and world.rules[0].lean_account == 0:
         stop_insolvent(world, leg.wallet)
     quote.attention = _attention(world, pair)
     series = world.series

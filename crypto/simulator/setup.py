@@ -19,7 +19,7 @@ from crypto.pipeline.orders import ORDER
 from crypto.pipeline.post_trade import TRIP
 from crypto.pipeline.rules import build_rules
 from crypto.pipeline.signal import POSITION
-from crypto.settings import FirstLeg, PriceSource, Settings, Style
+from crypto.settings import AccountModel, FirstLeg, PriceSource, Settings, Style
 from crypto.simulator.gaps import borrow_table, settlement_table
 from crypto.simulator.state import (
     HOLDING,
@@ -49,6 +49,7 @@ KIND_CODES = {Kind.SPOT: SPOT, Kind.LINEAR: LINEAR, Kind.INVERSE: INVERSE}
 ACCOUNT_QUOTES = {"USDT": {"USDT", "USD"}}  # quotes that count one to one; inverse contracts are quoted in USD
 _MARGIN_QUOTE = "USD"
 SERIES_COLUMNS = 6
+LEAN_CASH_BOOK = "lean:cash_book"  # the one wallet of run.account = "lean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +146,15 @@ def _check_pairs(pairs: Sequence[Pair], settings: Settings) -> None:
         seen.add(key)
 
 
-def wallet_name(instrument: Instrument) -> str:
-    """Wallet (``venue:name``) in which an instrument's balance and margin live."""
+def wallet_name(instrument: Instrument, account: AccountModel = AccountModel.VENUE) -> str:
+    """Wallet (``venue:name``) in which an instrument's balance and margin live; Lean has one for all."""
+    if account is AccountModel.LEAN:
+        return LEAN_CASH_BOOK
     return f"{instrument.venue}:{find_venue(instrument.venue).wallets[instrument.kind]}"
 
 
 def _wallets(instruments: Sequence[Instrument], settings: Settings) -> tuple[tuple[str, ...], dict[str, str]]:
-    used = {leg.key: wallet_name(leg) for leg in instruments}
+    used = {leg.key: wallet_name(leg, settings.run.account) for leg in instruments}
     names = sorted(set(used.values()))
     for name in settings.wallets:
         if name not in names:

@@ -57,6 +57,8 @@ LEG = np.dtype(
         ("grace_until_ms", "i8"),
         ("grace_row", "i8"),  # settlement that the grace seconds belong to
         ("next_borrow_ms", "i8"),
+        ("flat_since_ms", "i8"),  # perp: when it last became flat, and since when Lean's hourly look sees it held
+        ("held_since_ms", "i8"),
         ("order", "i8"),  # working order, -1: none
     ],
     align=True,
