@@ -19,7 +19,8 @@ from crypto.simulator.valuation import free_cash, free_margin
 
 _POST_ONLY, _HEDGE = int(OrderKind.POST_ONLY), int(Intent.HEDGE)
 _CANCELLED, _REJECTED = int(OrderStatus.CANCELLED), int(OrderStatus.REJECTED)
-_TIMEOUT, _NO_FUNDS, _NO_MARGIN = int(OrderReason.TIMEOUT), int(OrderReason.NO_FUNDS), int(OrderReason.NO_MARGIN)
+_NONE, _TIMEOUT = int(OrderReason.NONE), int(OrderReason.TIMEOUT)
+_NO_FUNDS, _NO_MARGIN = int(OrderReason.NO_FUNDS), int(OrderReason.NO_MARGIN)
 
 
 @kernel
@@ -105,6 +106,28 @@ def _last_close(world: World, leg: int) -> float:
 
 
 @kernel
+def fillable(world: World, leg: int, bar: int, price: float) -> tuple[int, float, int]:
+    """Lots (signed) of the leg's working market order that fill at ``price`` now, what they pay, and why none may.
+
+    ``bar``: the last bar that closed, whose volume limits the fill. No lots and no reason: it waits.
+    """
+    order = world.legs[leg].order
+    entry = world.orders[order]
+    capacity = _capacity(world, leg, bar)
+    if price != price or capacity < 1.0:
+        return 0, price, _NONE
+    side = 1 if entry.lots > 0 else -1
+    lots = min(float(abs(entry.lots - entry.filled_lots)), capacity)
+    row = world.legs[leg]
+    cost = slippage_fraction(row.half_spread, row.impact, _participation(world, leg, bar, lots))
+    paid = price * (1.0 + side * cost)
+    lots = _affordable(world, order, lots, paid)
+    if lots < 1.0:
+        return 0, paid, _NO_FUNDS if row.kind == SPOT else _NO_MARGIN
+    return side * int(lots), paid, _NONE
+
+
+@kernel
 def arrive(world: World, leg: int) -> None:
     """Handle the leg's working order at its arrival time: fill it, let it rest, make it wait or cancel it."""
     run, rules = world.run[0], world.rules[0]
@@ -122,23 +145,14 @@ def arrive(world: World, leg: int) -> None:
             entry.limit_price = better
         entry.arrival_ms = -1  # rests from now on
         return
-    wanted = abs(entry.lots - entry.filled_lots)
-    capacity = _capacity(world, leg, bar - 1)
-    if price != price or capacity < 1.0:
-        entry.arrival_ms = next_open_ms
+    lots, paid, reason = fillable(world, leg, bar - 1, price)
+    if reason != _NONE:
+        finish(world, order, _REJECTED, reason)
         return
-    side = 1 if entry.lots > 0 else -1
-    lots = min(float(wanted), capacity)
-    row = world.legs[leg]
-    cost = slippage_fraction(row.half_spread, row.impact, _participation(world, leg, bar - 1, lots))
-    paid = price * (1.0 + side * cost)
-    lots = _affordable(world, order, lots, paid)
-    if lots < 1.0:
-        finish(world, order, _REJECTED, _NO_FUNDS if row.kind == SPOT else _NO_MARGIN)
-        return
-    if lots < wanted:
+    if lots != entry.lots - entry.filled_lots:
         entry.arrival_ms = next_open_ms
-    _execute(world, order, side * int(lots), paid, price, False, bar)
+    if lots != 0:
+        _execute(world, order, lots, paid, price, False, bar)
 
 
 @kernel

@@ -1,0 +1,327 @@
+"""The exchange's ledger and order desk for an engine that has its own clock, prices and matching (QuantConnect Lean).
+
+The host tells what it saw and did: bars, fills, refusals, hours. Decisions, wallets, ledger and attribution are those
+of the embedded engine, by the same functions. ``World`` is the same record with plain Python rows instead of arrays,
+which interpreted code reads many times faster. Spec: docs/specs/lean.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+from crypto.pipeline import execution, signal
+from crypto.pipeline.features import Features
+from crypto.pipeline.orders import OrderKind, OrderReason, OrderStatus
+from crypto.pipeline.risk import Approved
+from crypto.pipeline.rules import values_of
+from crypto.pipeline.stages import Allocator, RiskGuard, SignalModel
+from crypto.simulator import matching
+from crypto.simulator.clock import charge_borrow_hour, next_mark, receive_transfer, settle, usable_borrow_rate
+from crypto.simulator.desk import finish, record_fill, send
+from crypto.simulator.exchange import measure, measure_start
+from crypto.simulator.fills import fill_perp, fill_spot
+from crypto.simulator.setup import Setup
+from crypto.simulator.state import (
+    CLOSE,
+    HIGH,
+    LOW,
+    MARK_FAIL,
+    MARK_LAST_KNOWN,
+    MARK_SKIP,
+    OPEN,
+    SPOT,
+    VALUE,
+    VOLUME,
+    World,
+)
+from crypto.simulator.strategy import (
+    account_of,
+    act,
+    close_finished,
+    features_of,
+    filters_of,
+    is_quiet,
+    note_decision,
+    note_signal,
+)
+from crypto.simulator.valuation import revalue
+
+BAR, INSTANT = 0, 1  # the one bar and the one instant that the record holds
+_MARK_FLAGS = MARK_FAIL | MARK_LAST_KNOWN | MARK_SKIP
+_POST_ONLY = int(OrderKind.POST_ONLY)
+_CANCELLED, _REJECTED = int(OrderStatus.CANCELLED), int(OrderStatus.REJECTED)
+_TIMEOUT = int(OrderReason.TIMEOUT)
+
+
+class Rows(list[Any]):
+    """A table of rows with attributes; asking for the row after the last one adds it."""
+
+    def __init__(self, names: Sequence[str], rows: Sequence[Sequence[Any]] = ()) -> None:
+        super().__init__(SimpleNamespace(**dict(zip(names, row, strict=True))) for row in rows)
+        self._names = tuple(names)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """As of an array of one dimension."""
+        return (len(self),)
+
+    def __getitem__(self, index: Any) -> Any:
+        if index == len(self):
+            self.append(SimpleNamespace(**dict.fromkeys(self._names, 0)))
+        return super().__getitem__(index)
+
+
+class Grid(dict[tuple[int, ...], Any]):
+    """Values by several indices; what was never written is ``empty``."""
+
+    def __init__(self, shape: tuple[int, ...], empty: Any = math.nan) -> None:
+        super().__init__()
+        self.shape, self._empty = shape, empty
+
+    def __missing__(self, _: tuple[int, ...]) -> Any:
+        return self._empty
+
+
+class Totals(dict[tuple[int, int], float]):
+    """Attribution summed over the whole run: the first index, the instant, does not count."""
+
+    def __getitem__(self, index: Any) -> float:
+        return self.get(index[1:], 0.0)
+
+    def __setitem__(self, index: Any, value: float) -> None:
+        super().__setitem__(index[1:], value)
+
+
+def _rows(table: Any) -> Rows:
+    return Rows(table.dtype.names, table.tolist())
+
+
+def _table(array: Any) -> Grid:
+    """Rows of a structured array of two dimensions, by both indices."""
+    grid = Grid(array.shape)
+    for first, line in enumerate(array.tolist()):
+        for second, row in enumerate(line):
+            grid[first, second] = SimpleNamespace(**dict(zip(array.dtype.names, row, strict=True)))
+    return grid
+
+
+def plain(world: World) -> World:
+    """The world of a run that has not begun, with Python rows; bars and series hold one instant only."""
+    legs, pairs = world.legs.shape[0], world.pairs.shape[0]
+    tables = ("settlements", "wallets", "legs", "pairs", "quotes", "features", "positions", "transfers", "run")
+    records = ("ledger", "orders", "journal", "trips")
+    counted = {"ledger": int(world.run[0].ledger_rows)}
+    return World(
+        bars=cast("Any", Grid((legs, 1, 6))),
+        borrow=_table(world.borrow),
+        rules=[values_of(world.rules)],
+        holdings=_table(world.holdings),
+        wallet_equity=cast("Any", Grid(world.wallet_equity.shape, 0.0)),
+        attribution=cast("Any", Totals()),
+        series=cast("Any", Grid((INSTANT + 1, pairs, 6))),
+        **{name: _rows(getattr(world, name)) for name in tables},
+        **{name: _rows(getattr(world, name)[: counted.get(name, 0)]) for name in records},
+    )
+
+
+class HostedExchange:
+    """One run of the embedded engine's pipeline and ledger, driven from outside.
+
+    ``send_order(order, leg, lots, limit_price)`` is how an order leaves (``limit_price`` NaN: at market); the host
+    answers with ``filled`` or ``refused``, within the call or later. ``cancel_order(order)`` asks for a cancellation.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        send_order: Callable[[int, int, int, float], None],
+        cancel_order: Callable[[int], None],
+    ) -> None:
+        self.world, self.names = plain(setup.world), setup.names
+        self._send, self._cancel = send_order, cancel_order
+        self._rules, self.run = self.world.rules[0], self.world.run[0]
+        self._rules.latency_ms = 0  # the host fills at once, at the price that the decision saw
+        self._bars = cast("Grid", self.world.bars)
+        self._perps = tuple(range(1, len(self.world.legs), 2))
+        self.run.row = INSTANT
+        measure_start(self.world)
+
+    # -- what the host saw -------------------------------------------------------------------------------------------
+
+    def see(self, leg: int, close: float, volume: float, value: float) -> None:
+        """The bar of a leg that closed now: last trade, volume in contracts, valuation price. NaN: no bar, no price."""
+        bars = self._bars
+        bars[leg, BAR, CLOSE] = close if volume > 0.0 else math.nan
+        bars[leg, BAR, VOLUME] = volume
+        bars[leg, BAR, VALUE] = value
+        if volume > 0.0:
+            bars[leg, BAR, OPEN] = bars[leg, BAR, HIGH] = bars[leg, BAR, LOW] = close
+
+    def close_bar(self, time_ms: int) -> None:
+        """All bars of the instant were seen: transfers arrive, legs are revalued, the account is measured."""
+        self.advance(time_ms)
+        revalue(self.world, BAR)
+        measure(self.world, INSTANT)
+
+    def advance(self, time_ms: int) -> None:
+        """Set the clock; transfers that are due by then arrive."""
+        if self.run.transfers_active > 0:
+            due = sorted(
+                (row.arrive_ms, index) for index, row in enumerate(self.world.transfers) if row.active == 1
+            )
+            for arrive_ms, index in due:
+                if arrive_ms <= time_ms:
+                    self.run.time_ms = arrive_ms
+                    receive_transfer(self.world, index)
+        self.run.time_ms = time_ms
+
+    def settle(self, leg: int, time_ms: int, last_price: float) -> Iterator[float]:
+        """Funding due by ``time_ms`` on the position of this moment: the payments, in the settlement asset.
+
+        ``last_price`` stands for the mark where funding is paid on the last trade; NaN: the mark of the rows.
+        """
+        row, settlements, before = self.world.legs[leg], self.world.settlements, self.run.time_ms
+        while row.settle_next < row.settle_end and settlements[row.settle_next].time_ms <= time_ms:
+            due, booked = settlements[row.settle_next], self.run.ledger_rows
+            if last_price == last_price:
+                due.mark, due.flag = last_price, due.flag & ~_MARK_FLAGS
+            self.run.time_ms = due.time_ms
+            settle(self.world, leg)
+            if self.run.ledger_rows > booked:
+                yield self.world.ledger[booked].amount
+        self.run.time_ms = before
+
+    def charge_borrow(self, leg: int, time_ms: int) -> Iterator[float]:
+        """Hours of interest due by ``time_ms`` on what the spot leg owes: amounts in its base asset, negative."""
+        row, before = self.world.legs[leg], self.run.time_ms
+        while row.debt > 0.0 and row.next_borrow_ms <= time_ms:
+            booked, self.run.time_ms = self.run.ledger_rows, row.next_borrow_ms
+            charge_borrow_hour(self.world, leg)
+            if self.run.ledger_rows > booked:
+                yield self.world.ledger[booked].amount
+        self.run.time_ms = before
+
+    # -- what the strategy wants -------------------------------------------------------------------------------------
+
+    def observe(self, pair: int) -> Features:
+        """Bring the features of a pair to now."""
+        return features_of(self.world, pair)
+
+    def close_finished(self) -> None:
+        """End the round trips that are over."""
+        for pair in range(len(self.world.pairs)):
+            close_finished(self.world, pair)
+
+    def decide(self, pair: int, model: SignalModel, allocator: Allocator, guard: RiskGuard) -> None:
+        """All stages of one pair at this instant; orders wait in the book until ``work`` sends them."""
+        world, row = self.world, self.world.pairs[pair]
+        seen = features_of(world, pair)
+        if row.phase != execution.IDLE:
+            send(world, pair)
+            return
+        held = signal.position(world.pairs, pair, self.run.time_ms)
+        found = model.evaluate(seen, held)
+        if found.reason != row.last_signal:
+            note_signal(world, pair, found, seen)
+        if is_quiet(found, held.direction, world.quotes[pair].attention, self.run.killed):
+            return
+        account, filters = account_of(world, pair), filters_of(world, pair)
+        target = allocator.allocate(found, seen, held, account, filters)
+        decision = guard.review(target, seen, account, filters)
+        approved = isinstance(decision, Approved)
+        reason = decision.target.reason if isinstance(decision, Approved) else decision.reason
+        note_decision(world, pair, target, approved, reason)
+        if isinstance(decision, Approved):
+            act(world, pair, seen, decision.target)
+
+    def work(self) -> None:
+        """Send what waits in the book, oldest first; what cannot fill now waits for the next bar or times out."""
+        while True:
+            waiting = [
+                (self.world.orders[row.order].arrival_ms, leg)
+                for leg, row in enumerate(self.world.legs)
+                if row.order >= 0 and 0 <= self.world.orders[row.order].arrival_ms <= self.run.time_ms
+            ]
+            if not waiting:
+                return
+            self._work_leg(min(waiting)[1])
+
+    def _work_leg(self, leg: int) -> None:
+        """One order at its arrival: it leaves, waits for the next bar, or ends. Follows ``matching.arrive``."""
+        order = self.world.legs[leg].order
+        entry = self.world.orders[order]
+        if self.run.time_ms >= entry.deadline_ms:
+            finish(self.world, order, _CANCELLED, _TIMEOUT)
+            return
+        if entry.kind == _POST_ONLY:
+            entry.arrival_ms = -1
+            self._send(order, leg, entry.lots, entry.limit_price)
+            return
+        entry.arrival_ms = self.run.time_ms + self._rules.bar_ms
+        lots, _, reason = matching.fillable(self.world, leg, BAR, self._bars[leg, BAR, OPEN])
+        if reason != int(OrderReason.NONE):
+            finish(self.world, order, _REJECTED, reason)
+        elif lots != 0:
+            self._send(order, leg, lots, math.nan)
+
+    def expire(self) -> None:
+        """Ask for the cancellation of resting orders whose time is over."""
+        for row in self.world.legs:
+            if row.order >= 0:
+                entry = self.world.orders[row.order]
+                if entry.arrival_ms == -1 and self.run.time_ms >= entry.deadline_ms:
+                    self._cancel(row.order)
+
+    # -- what the host did -------------------------------------------------------------------------------------------
+
+    def filled(self, order: int, leg: int, lots: int, price: float, fee_rate: float) -> None:
+        """A fill of ``lots`` (signed) at ``price`` with the fee as a fraction of its value; ``order`` -1: not ours."""
+        world, row = self.world, self.world.legs[leg]
+        resting = order >= 0 and world.orders[order].kind == _POST_ONLY
+        reference = price if resting else self._bars[leg, BAR, OPEN]
+        if row.kind == SPOT:
+            fee, slippage = self._fill_spot(row, leg, order, lots, price, reference, fee_rate)
+        else:
+            fee, slippage = fill_perp(world, leg, order, lots, price, reference, fee_rate, BAR)
+        if order >= 0:
+            record_fill(world, order, lots, price, fee, slippage)
+
+    def _fill_spot(
+        self, row: Any, leg: int, order: int, lots: int, price: float, reference: float, fee_rate: float
+    ) -> tuple[float, float]:
+        borrow_rate = 0.0
+        if lots < 0 and -lots > row.lots and row.charge_at_borrow == 1:
+            borrow_rate = usable_borrow_rate(self.world, row.pair)
+        had_debt = row.debt > 0.0
+        result = fill_spot(self.world, leg, order, lots, price, reference, fee_rate, borrow_rate)
+        if row.debt > 0.0 and not had_debt:
+            row.next_borrow_ms = next_mark(self.run.time_ms, row.borrow_offset_ms)
+        return result
+
+    def refused(self, order: int, reason: OrderReason) -> None:
+        """The host did not take an order."""
+        finish(self.world, order, _REJECTED, int(reason))
+
+    def cancelled(self, order: int, reason: OrderReason) -> None:
+        """An order was cancelled, what it had filled stays."""
+        finish(self.world, order, _CANCELLED, int(reason))
+
+    # -- what the account must show ----------------------------------------------------------------------------------
+
+    def balances(self) -> dict[str, float]:
+        """Net amount of every asset over all wallets, borrowed coins counted as negative."""
+        world = self.world
+        totals = dict.fromkeys(self.names.assets, 0.0)
+        for (_, asset), holding in world.holdings.items():
+            totals[self.names.assets[asset]] += holding.balance
+        for row in world.legs:
+            totals[self.names.assets[row.base_asset]] -= row.debt + row.owed
+        return totals
+
+    def position(self, leg: int) -> float:
+        """Signed contracts of a perp leg, in the units that the venue counts orders in."""
+        row = self.world.legs[leg]
+        return float(row.lots * row.units_per_lot)
