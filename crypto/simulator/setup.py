@@ -226,6 +226,9 @@ def _valuation(histories: Sequence[InstrumentHistory], settings: Settings, notes
             continue
         first[histories[leg].key] = leg
         closes = _traded_close(histories[leg])
+        if settings.run.account is AccountModel.LEAN:  # Lean values everything on its last trade
+            rows[leg] = forward_fill(closes)
+            continue
         rows[leg] = _carried(closes, rows[leg + 1])
         absent = int(np.isnan(closes).sum())
         if absent:
