@@ -30,9 +30,10 @@ from data.lean_folder.manifest import (
     stamp_of_bytes,
     write_manifest,
 )
-from data.lean_folder.plan import Job, Skipped, plan
+from data.lean_folder.plan import Job, plan
 from data.lean_folder.texts import Text, Texts, bar_texts, borrow_texts, funding_texts
 from data.store.atomic import write_bytes
+from data.store.freqtrade import Skipped
 from data.store.lake import Lake
 from data.store.series import Series
 

@@ -21,6 +21,7 @@ from data.lean_folder.layout import (
     settlement_mark_place,
 )
 from data.lean_folder.texts import mark_sources
+from data.store.freqtrade import Skipped
 from data.store.lake import Lake
 from data.store.pieces import instrument_symbol
 from data.store.series import SeriesKey
@@ -41,14 +42,6 @@ class Job:
         if self.key.series == "funding":
             return self.place, settlement_mark_place(self.place)
         return (self.place,) if self.key.series == BORROW else ()
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A series that was left out, and why."""
-
-    name: str
-    reason: str
 
 
 def plan(
