@@ -92,7 +92,7 @@ def find_series(root: Path, venue: str = "") -> Found:
             f"{root} holds no trade bars or rates of crypto{f' of {venue}' if venue else ''} in Lean's shape",
             remedy="name the folder that has crypto/ and cryptofuture/ in it; check --venue",
         )
-    return Found(root, tuple(sorted(series, key=lambda item: item.key)), tuple(skipped), records)
+    return Found(root, tuple(sorted(series, key=lambda item: item.key)), tuple(_by_folder(skipped)), records)
 
 
 def select(found: Found, symbols: Sequence[str], timeframes: Sequence[str]) -> list[FolderSeries]:
@@ -126,6 +126,17 @@ def _files(root: Path, venue: str, skipped: list[Skipped]) -> Iterator[tuple[Pla
                 skipped.append(Skipped(name, reason))
             elif place is not None and venue in ("", split_market(place.market)[0]):
                 yield place, name, day
+
+
+def _by_folder(skipped: Sequence[Skipped]) -> list[Skipped]:
+    """One line for the files of a folder that were left alone for the same reason."""
+    counts: dict[tuple[str, str], list[str]] = {}
+    for file in skipped:
+        counts.setdefault((file.name.rpartition("/")[0], file.reason), []).append(file.name)
+    return [
+        Skipped(names[0] if len(names) == 1 else f"{folder}/ ({len(names)} files)", reason)
+        for (folder, reason), names in counts.items()
+    ]
 
 
 def _parsed(name: str) -> tuple[Place | None, str, str]:
