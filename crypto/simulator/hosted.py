@@ -20,13 +20,15 @@ from crypto.pipeline.rules import values_of
 from crypto.pipeline.stages import Allocator, RiskGuard, SignalModel
 from crypto.simulator import matching
 from crypto.simulator.clock import charge_borrow_hour, next_mark, receive_transfer, settle, usable_borrow_rate
-from crypto.simulator.desk import finish, record_fill, send
+from crypto.simulator.desk import finish, order_value, record_fill, send
 from crypto.simulator.exchange import measure, measure_start
 from crypto.simulator.fills import fill_perp, fill_spot
+from crypto.simulator.posting import note
 from crypto.simulator.setup import Setup
 from crypto.simulator.state import (
     CLOSE,
     HIGH,
+    KILL,
     LOW,
     MARK_FAIL,
     MARK_LAST_KNOWN,
@@ -47,8 +49,9 @@ from crypto.simulator.strategy import (
     note_decision,
     note_signal,
 )
-from crypto.simulator.valuation import revalue
+from crypto.simulator.valuation import free_cash, free_margin, revalue
 
+NEVER_MS = 9_223_372_036_854_775_807
 BAR, INSTANT = 0, 1  # the one bar and the one instant that the record holds
 _MARK_FLAGS = MARK_FAIL | MARK_LAST_KNOWN | MARK_SKIP
 _POST_ONLY = int(OrderKind.POST_ONLY)
@@ -145,20 +148,34 @@ class HostedExchange:
         self._rules, self.run = self.world.rules[0], self.world.run[0]
         self._rules.latency_ms = 0  # the host fills at once, at the price that the decision saw
         self._bars = cast("Grid", self.world.bars)
-        self._perps = tuple(range(1, len(self.world.legs), 2))
+        self.attribution = cast("Totals", self.world.attribution)
         self.run.row = INSTANT
         measure_start(self.world)
 
     # -- what the host saw -------------------------------------------------------------------------------------------
 
-    def see(self, leg: int, close: float, volume: float, value: float) -> None:
-        """The bar of a leg that closed now: last trade, volume in contracts, valuation price. NaN: no bar, no price."""
-        bars = self._bars
-        bars[leg, BAR, CLOSE] = close if volume > 0.0 else math.nan
+    def see(self, pair: int, spot: tuple[float, float], perp: tuple[float, float], mark: float) -> None:
+        """Close and volume (contracts) of both legs in the bar that closed now, and the mark; no volume: no bar.
+
+        Perps are valued on mark, or on the last trade where it is NaN; a spot that did not print moves with its perp.
+        """
+        leg = 2 * pair
+        before = self._bars[leg + 1, BAR, VALUE]
+        self._see_leg(leg + 1, perp)
+        if mark == mark:
+            self._bars[leg + 1, BAR, VALUE] = mark
+        if not self._see_leg(leg, spot) and before == before:
+            self._bars[leg, BAR, VALUE] *= self._bars[leg + 1, BAR, VALUE] / before
+
+    def _see_leg(self, leg: int, bar: tuple[float, float]) -> bool:
+        bars, (close, volume) = self._bars, bar
+        if not volume > 0.0:
+            bars[leg, BAR, CLOSE] = bars[leg, BAR, VOLUME] = math.nan
+            return False
+        bars[leg, BAR, CLOSE] = bars[leg, BAR, OPEN] = bars[leg, BAR, VALUE] = close
+        bars[leg, BAR, HIGH] = bars[leg, BAR, LOW] = close
         bars[leg, BAR, VOLUME] = volume
-        bars[leg, BAR, VALUE] = value
-        if volume > 0.0:
-            bars[leg, BAR, OPEN] = bars[leg, BAR, HIGH] = bars[leg, BAR, LOW] = close
+        return True
 
     def close_bar(self, time_ms: int) -> None:
         """All bars of the instant were seen: transfers arrive, legs are revalued, the account is measured."""
@@ -169,9 +186,7 @@ class HostedExchange:
     def advance(self, time_ms: int) -> None:
         """Set the clock; transfers that are due by then arrive."""
         if self.run.transfers_active > 0:
-            due = sorted(
-                (row.arrive_ms, index) for index, row in enumerate(self.world.transfers) if row.active == 1
-            )
+            due = sorted((row.arrive_ms, index) for index, row in enumerate(self.world.transfers) if row.active == 1)
             for arrive_ms, index in due:
                 if arrive_ms <= time_ms:
                     self.run.time_ms = arrive_ms
@@ -203,6 +218,12 @@ class HostedExchange:
             if self.run.ledger_rows > booked:
                 yield self.world.ledger[booked].amount
         self.run.time_ms = before
+
+    def kill(self) -> None:
+        """Close everything, for good."""
+        if self.run.killed == 0:
+            self.run.killed = 1
+            note(self.world, KILL, -1, 0, -1, 0, self.run.equity, self.run.peak_equity, 0.0)
 
     # -- what the strategy wants -------------------------------------------------------------------------------------
 
@@ -308,6 +329,37 @@ class HostedExchange:
     def cancelled(self, order: int, reason: OrderReason) -> None:
         """An order was cancelled, what it had filled stays."""
         finish(self.world, order, _CANCELLED, int(reason))
+
+    # -- what the host's models ask ----------------------------------------------------------------------------------
+
+    def settles_ms(self, leg: int) -> int:
+        """Instant of the leg's next settlement; far in the future when there is none."""
+        row = self.world.legs[leg]
+        return int(self.world.settlements[row.settle_next].time_ms) if row.settle_next < row.settle_end else NEVER_MS
+
+    def charges_ms(self, leg: int) -> int:
+        """Next hour of borrow interest of a spot leg; far in the future when it owes nothing."""
+        row = self.world.legs[leg]
+        return int(row.next_borrow_ms) if row.debt > 0.0 else NEVER_MS
+
+    def slippage(self, leg: int, contracts: float) -> float:
+        """Slippage of a market order of ``contracts`` (> 0) as a fraction of the price, at the last bar's volume."""
+        row = self.world.legs[leg]
+        share = matching.participation(self.world, leg, BAR, contracts / row.units_per_lot)
+        return float(matching.slippage_fraction(row.half_spread, row.impact, share))
+
+    def affords(self, leg: int, contracts: float) -> bool:
+        """Whether the leg's wallet carries an order that did not come from the book (signed contracts)."""
+        world, row = self.world, self.world.legs[leg]
+        lots = round(contracts / row.units_per_lot)
+        closing = min(abs(lots), abs(row.lots)) if lots * row.lots < 0 else 0
+        value = order_value(world, leg, abs(lots) - closing, row.value_price)
+        if value == 0.0:
+            return True
+        if row.kind == SPOT:
+            return bool(lots < 0 or value * (1.0 + row.taker) <= free_cash(world, row.wallet))
+        need = value / self._rules.leverage + value * row.taker
+        return bool(need <= free_margin(world, row.wallet, row.settle_asset))
 
     # -- what the account must show ----------------------------------------------------------------------------------
 

@@ -44,7 +44,8 @@ def _capacity(world: World, leg: int, bar: int) -> float:
 
 
 @kernel
-def _participation(world: World, leg: int, bar: int, lots: float) -> float:
+def participation(world: World, leg: int, bar: int, lots: float) -> float:
+    """Share of a bar's volume that ``lots`` take; 0 without volume."""
     if bar < 0 or not world.bars[leg, bar, VOLUME] > 0.0:
         return 0.0
     return float(lots * world.legs[leg].units_per_lot / world.bars[leg, bar, VOLUME])
@@ -119,7 +120,7 @@ def fillable(world: World, leg: int, bar: int, price: float) -> tuple[int, float
     side = 1 if entry.lots > 0 else -1
     lots = min(float(abs(entry.lots - entry.filled_lots)), capacity)
     row = world.legs[leg]
-    cost = slippage_fraction(row.half_spread, row.impact, _participation(world, leg, bar, lots))
+    cost = slippage_fraction(row.half_spread, row.impact, participation(world, leg, bar, lots))
     paid = price * (1.0 + side * cost)
     lots = _affordable(world, order, lots, paid)
     if lots < 1.0:

@@ -281,7 +281,7 @@ def _fill_leg(row: Any, instrument: Instrument, settings: Settings) -> None:
     row.base_per_lot = math.nan if inverse else float(instrument.value_per_lot)
     row.quote_per_lot = float(instrument.value_per_lot) if inverse else math.nan
     row.multiplier = 1.0 if inverse else float(instrument.multiplier)
-    maker, taker = _fee_rates(instrument, owner, settings)
+    maker, taker = fee_rates(instrument, owner, settings)
     row.maker, row.taker = maker, taker
     spot = instrument.kind is Kind.SPOT
     row.fee_in_base = int(spot and settings.fees.spot_buy_fee_in_base and owner.fees[Kind.SPOT].spot_buy_fee_in_base)
@@ -300,7 +300,8 @@ def _fill_leg(row: Any, instrument: Instrument, settings: Settings) -> None:
     row.order = -1
 
 
-def _fee_rates(instrument: Instrument, owner: Venue, settings: Settings) -> tuple[float, float]:
+def fee_rates(instrument: Instrument, owner: Venue, settings: Settings) -> tuple[float, float]:
+    """Maker and taker rate of an instrument on its venue: its tier's, or what the settings put in their place."""
     tier = settings.fees.tier.get(instrument.venue, "VIP0")
     override = settings.fees.override.get(instrument.key, {})
     for name in override:
