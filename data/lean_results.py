@@ -124,15 +124,15 @@ def _find(path: Path) -> Path:
             raise UsageError(f"{path} is not the main file of a Lean result", remedy="name <id>.json, or its folder")
         return path.with_suffix("")
     endings = (EVENTS, SUMMARY)
-    names = {file.name.removesuffix(end) for file in path.iterdir() for end in endings if file.name.endswith(end)}
-    found = sorted(name for name in names if (path / f"{name}.json").is_file())
+    found = sorted(
+        {file.name.removesuffix(end) for file in path.iterdir() for end in endings if file.name.endswith(end)}
+    )
+    if not found:  # a run that fails may write its main file only (lean-measured.md E); its state says why
+        found = sorted(file.stem for file in path.glob("*.json") if _is_main(file))
     if len(found) == 1:
         return path / found[0]
     if found:
         raise UsageError(f"{path} holds {len(found)} Lean results: {', '.join(found)}", remedy="name one <id>.json")
-    failed = sorted(file.stem for file in path.glob("*.json") if _is_main(file))
-    if len(failed) == 1:  # a run that fails may write nothing else (lean-measured.md E); its state says why
-        return path / failed[0]
     raise DataError(f"{path} holds no Lean result", remedy=remedy)
 
 

@@ -13,7 +13,7 @@ from research.report.markup import key_value_table, row, table
 from research.report.page import POLICY, card, chart, figure_json, script_safe
 from research.report.script import SCRIPT
 from research.report.style import style_sheet
-from research.report.words import DASH, escape, instant, money, number, signed
+from research.report.words import DASH, escape, instant, money, number
 
 ROWS_SHOWN = 50
 POINTS_PER_LINE = 3_000
@@ -34,8 +34,8 @@ def render(comparison: Comparison, lean: LeanResult, run: StoredRun) -> str:
     title = f"{lean.id} on Lean and on the embedded engine"
     body = (
         _tiles(comparison)
-        + _section("equity-lines", "Equity", chart(figure))
-        + "".join(_section(section.kind, TITLES[section.kind], _table(section)) for section in comparison.sections)
+        + _section("picture", "Picture", chart(figure))
+        + "".join(_section(section.kind, TITLES[section.kind], _table(section)) for section in _differing(comparison))
         + _section("runs", "The two runs", _runs(lean, run))
     )
     return (
@@ -44,12 +44,16 @@ def render(comparison: Comparison, lean: LeanResult, run: StoredRun) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)} · Carry</title><style>{style_sheet()}</style></head><body>"
         '<a class="skip" href="#main">To the differences</a>'
-        f"{_header(comparison, lean, run, title)}{_navigation()}"
+        f"{_header(comparison, lean, run, title)}{_navigation(comparison)}"
         f'<main id="main">{body}</main><footer>Instants are UTC. Tables show the {ROWS_SHOWN} largest differences of a '
         "kind; differences.csv beside this page has all of them.</footer>"
         f'<script type="application/json" id="figures">{script_safe(figure_json({figure.key: figure}))}</script>'
         f"<script>{get_plotlyjs()}</script><script>{SCRIPT}</script></body></html>\n"
     )
+
+
+def _differing(comparison: Comparison) -> list[Section]:
+    return [section for section in comparison.sections if section.differences]
 
 
 def _section(key: str, title: str, content: str) -> str:
@@ -97,8 +101,9 @@ def headline(difference: Difference) -> str:
     return f"{difference.kind}{where}, {instant(difference.time_ms)}: {difference.what} ({sides}; {size})"
 
 
-def _navigation() -> str:
-    keys = {"equity-lines": "Picture", **TITLES, "runs": "The two runs"}
+def _navigation(comparison: Comparison) -> str:
+    found = {section.kind: TITLES[section.kind] for section in _differing(comparison)}
+    keys = {"picture": "Picture", **found, "runs": "The two runs"}
     links = "".join(f'<li><a href="#{key}">{title}</a></li>' for key, title in keys.items())
     return f'<nav aria-label="Sections"><ul>{links}</ul></nav>'
 
@@ -122,7 +127,7 @@ def _count(section: Section) -> str:
 
 def _detail(section: Section) -> str:
     if not section.compared and not section.differences:
-        return "nothing to compare"
+        return "nothing to compare one by one"
     largest = f", largest {money(section.largest)}" if section.differences else ""
     return f"{'differ' if section.differences else 'all'} of {section.compared:,} compared{largest}"
 
@@ -152,14 +157,12 @@ def equity_figure(comparison: Comparison) -> Figure:
 
 def _table(section: Section) -> str:
     title = f"{TITLES[section.kind]}: {_detail(section)}"
-    if not section.differences:
-        return card(title, '<p class="note">No difference above the tolerance.</p>')
     rows = [
         row(
             instant(item.time_ms),
             [
                 *(escape(text or DASH) for text in (item.instrument, item.what, item.lean, item.engine)),
-                signed(item.amount, 4) if item.amount else DASH,
+                number(item.amount, 4) if item.amount else DASH,
             ],
             text_cells=4,
         )
