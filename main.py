@@ -6,7 +6,7 @@ from typing import Any
 
 from AlgorithmImports import Globals, MarginCallModel, OrderEvent, QCAlgorithm, Slice, SubmitOrderRequest, TimeZones
 
-from crypto.errors import CarryError
+from crypto.errors import CarryError, RefusedError
 from crypto.pipeline.rules import values_of
 from crypto.pipeline.stages import CarrySignal, LimitGuard, PairAllocator
 from crypto.simulator.hosted import HostedExchange
@@ -19,6 +19,7 @@ from data.lean_market import load_lean_market
 from data.settings import load_settings
 from models.brokerage import CarryBrokerage
 from models.convert import milliseconds, moment
+from models.custom_data import VenueSeries
 from models.feed import BarFeed, starting_cash
 from models.legs import LegBook
 from models.liquidation import LiquidationGuard, whole_pairs
@@ -41,6 +42,8 @@ class CarryAlgorithm(QCAlgorithm):
 
     def _build(self) -> None:
         parameters = overrides(self.get_parameters())
+        if self.live_mode:
+            raise RefusedError("this version only runs backtests", remedy="run it with lean backtest, not lean live")
         self.run_settings = settings = load_settings(ROOT / parameters.config, parameters.settings)
         check_conventions(settings)
         market = load_lean_market(Path(Globals.data_folder), settings)
@@ -52,7 +55,7 @@ class CarryAlgorithm(QCAlgorithm):
         instruments = tuple(instrument(key, settings.instruments) for key in setup.names.instruments)
         self.legs = LegBook(self.exchange, instruments)
         self.order_desk.connect(self.exchange, self.legs)
-        self.feed = BarFeed(self.exchange, self.legs, market, settings)
+        self.feed = BarFeed(self.exchange, self.legs, market, settings, self._decide)
         self.signal_model = CarrySignal(rules)
         self.allocator = PairAllocator(rules)
         self.risk_guard = LimitGuard(rules)
@@ -61,6 +64,7 @@ class CarryAlgorithm(QCAlgorithm):
         span_ms = self.feed.end_ms - self.feed.start_ms
         self.post_trade = PostTrade(self, self.exchange, self.legs, self.liquidation_guard, span_ms)
         self._configure(settings.signal.warmup_hours)
+        self.series = VenueSeries(self, self.legs, parameters.series) if parameters.series else None
 
     def _configure(self, warmup_hours: float) -> None:
         """Period, account and models. The warm-up lies inside the run's period, as it does on the embedded engine."""
@@ -90,17 +94,23 @@ class CarryAlgorithm(QCAlgorithm):
     def on_data(self, slice: Slice) -> None:  # noqa: A002 - Lean's name for it
         """One bar: venue's closings first, then the stages for every pair, then the orders."""
         now_ms = milliseconds(self.utc_time)
-        if not self.feed.close_bars(now_ms, slice.bars):
+        if self.series is not None:
+            self.series.take(slice)
+        if not self.feed.begin(now_ms, slice.bars):
             return
         for leg, instruction in self.liquidation_guard.due(self.feed.extremes):
             self.order_desk.force(leg, instruction)
         if now_ms < self.feed.end_ms:
             self.exchange.expire()
-            self.exchange.close_finished()
-            for pair in range(len(self.exchange.world.pairs)):
-                self.exchange.decide(pair, self.signal_model, self.allocator, self.risk_guard)
+            self._decide()
             self.exchange.work()
         self.post_trade.sample(now_ms)
+
+    def _decide(self) -> None:
+        """The stages of every pair; their orders wait in the book."""
+        self.exchange.close_finished()
+        for pair in range(len(self.exchange.world.pairs)):
+            self.exchange.decide(pair, self.signal_model, self.allocator, self.risk_guard)
 
     def on_order_event(self, order_event: OrderEvent) -> None:
         """Fills and refusals go into the ledger at the time they happen, which may be before ``on_data``."""

@@ -107,7 +107,7 @@ def collateral_value(quantity: float, price: float, floor: Floats, ratio: Floats
 def joint_cut(alone: Iterable[float]) -> float:
     """Fraction by which several positions shrink together to free what each alone would free by its own fraction.
 
-    Position i with margin m frees s by the fraction f = s / m (0 < f <= 1); all together need s / sum(m) = 1 / sum(1/f).
+    Position i of margin m frees s by the fraction f = s / m (0 < f <= 1); together they need s / sum(m), 1 / sum(1/f).
     """
     return 1.0 / math.fsum(1.0 / fraction for fraction in alone)
 

@@ -181,11 +181,11 @@ def _settlements(
     inside = (expected > start_ms) & (expected <= end_ms)
     times = expected[inside]
     own = _rates(root, layout.settlement_mark_place(place), "mark_price")
-    price = _looked_up(times, marks["time_ms"], marks["open"]) if marks else np.full(times.size, math.nan)
+    price = np.full(times.size, math.nan)
+    if marks:
+        price = _looked_up(times, marks["time_ms"].astype(np.int64, copy=False), marks["open"])
     if own is not None:
-        given = _looked_up(
-            times, settlement_instants(own[0], settings.data.settlement_tolerance_ms), own[1]
-        )
+        given = _looked_up(times, settlement_instants(own[0], settings.data.settlement_tolerance_ms), own[1])
         price = np.where(np.isnan(given), price, given)
     return Settlements(times, _looked_up(times, instants, rows[1]), price, hours[inside])
 

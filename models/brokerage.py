@@ -78,7 +78,11 @@ class CarryBrokerage(DefaultBrokerageModel):
         if self._perp(security):
             on_last = self._settings.funding.price is PriceSource.LAST
             return FundingModel(self._exchange, legs, on_last_price=on_last)
-        return BorrowModel(self._exchange, legs) if legs and self._settings.borrow.enabled else MarginInterestRateModel.NULL
+        return (
+            BorrowModel(self._exchange, legs)
+            if legs and self._settings.borrow.enabled
+            else MarginInterestRateModel.NULL
+        )
 
     def get_buying_power_model(self, security: Security) -> Any:
         """What the leg's wallet carries."""
@@ -87,7 +91,7 @@ class CarryBrokerage(DefaultBrokerageModel):
     def can_submit_order(  # type: ignore[override]  # a null message is what Lean itself returns (measured, F)
         self, security: Security, order: Order, message: BrokerageMessageEvent | None
     ) -> tuple[bool, BrokerageMessageEvent | None]:
-        """Types that a venue takes, smallest quantity and smallest notional. Always a tuple: Lean stops on anything else."""
+        """Order types, smallest quantity and smallest notional. Always a tuple: Lean stops on anything else."""
         legs = self._book.of(security)
         try:
             order_kind(order.type)
@@ -98,8 +102,9 @@ class CarryBrokerage(DefaultBrokerageModel):
         found = legs[0].instrument
         if order.absolute_quantity < float(found.min_quantity) * (1.0 - 1e-9):
             return False, _warning("MinQuantity", f"{found.key}: {order.absolute_quantity:g} < {found.min_quantity}")
-        if self._is_sending() or found.closing_may_be_below_min_notional:
-            return True, None  # the book checked it, with the exemption of closing orders
+        closes = sum(leg.row.lots for leg in legs) * order.quantity < 0
+        if self._is_sending() or (closes and found.closing_may_be_below_min_notional):
+            return True, None  # what the book sends is checked already
         value = order.absolute_quantity * security.price
         if value < float(found.min_notional):
             return False, _warning("MinNotional", f"{found.key}: {value:g} < {found.min_notional} {found.quote}")

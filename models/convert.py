@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from AlgorithmImports import OrderDirection, OrderStatus, OrderType, Resolution, SecurityType
 
@@ -38,9 +38,9 @@ _STATUSES = (
 
 
 def milliseconds(moment: datetime | None) -> int:
-    """UTC milliseconds since 1970 of one of Lean's times, which are aware or naive in UTC; ``RefusedError`` for null."""
+    """UTC milliseconds since 1970 of one of Lean's times, aware or naive UTC; ``RefusedError`` for null."""
     if moment is None:
-        _refuse("time", moment, "every time that Lean gives")
+        raise _refusal("time", moment, "every time that Lean gives")
     return (moment - (_NAIVE_EPOCH if moment.tzinfo is None else _EPOCH)) // _MILLISECOND
 
 
@@ -55,7 +55,7 @@ def kind(security_type: SecurityType | None, *, is_coin_future: bool) -> Kind:
         return Kind.SPOT
     if security_type == SecurityType.CRYPTO_FUTURE:
         return Kind.INVERSE if is_coin_future else Kind.LINEAR
-    _refuse("security type", security_type, "CRYPTO and CRYPTO_FUTURE")
+    raise _refusal("security type", security_type, "CRYPTO and CRYPTO_FUTURE")
 
 
 def security_type(wanted: Kind) -> SecurityType:
@@ -68,7 +68,7 @@ def resolution(timeframe: str) -> Resolution:
     for ours, name in _RESOLUTIONS:
         if name == timeframe:
             return ours
-    _refuse("run.timeframe", timeframe, "1m and 1h")
+    raise _refusal("run.timeframe", timeframe, "1m and 1h")
 
 
 def timeframe(found: Resolution | None) -> str:
@@ -95,8 +95,8 @@ def _look_up(what: str, found: Any, table: Sequence[tuple[Any, T]]) -> T:
     for theirs, ours in table:
         if found == theirs:
             return ours
-    _refuse(what, found, ", ".join(str(theirs) for theirs, _ in table))
+    raise _refusal(what, found, ", ".join(str(theirs) for theirs, _ in table))
 
 
-def _refuse(what: str, found: Any, known: str) -> NoReturn:
-    raise RefusedError(f"{what} {found!r} has no meaning here", remedy=f"known: {known}")
+def _refusal(what: str, found: Any, known: str) -> RefusedError:
+    return RefusedError(f"{what} {found!r} has no meaning here", remedy=f"known: {known}")

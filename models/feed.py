@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from AlgorithmImports import QCAlgorithm, SymbolProperties, SymbolPropertiesDatabase, TradeBars
@@ -29,11 +29,18 @@ class _Marks(NamedTuple):
 class BarFeed:
     """Reads Lean's securities once per bar. They are kept here, because finding one costs more than reading it."""
 
-    def __init__(self, exchange: HostedExchange, book: LegBook, market: MarketHistory, settings: Settings) -> None:
-        self._exchange, self._book = exchange, book
+    def __init__(
+        self,
+        exchange: HostedExchange,
+        book: LegBook,
+        market: MarketHistory,
+        settings: Settings,
+        decide: Callable[[], None],
+    ) -> None:
+        self._exchange, self._book, self._decide = exchange, book, decide
         self.start_ms, self.bar_ms = int(market.open_ms[0]), market.bar_ms
         self.end_ms = int(market.open_ms[-1]) + market.bar_ms
-        self.seen_ms = self.start_ms
+        self.seen_ms = self._begun_ms = self.start_ms
         on_mark = settings.data.valuation_price is PriceSource.MARK
         self._marks = {leg.index: _marks(market, leg, on_mark) for leg in book.legs[1::2]}
         self._symbols = len({leg.instrument.key for leg in book.legs})
@@ -47,17 +54,25 @@ class BarFeed:
             leg.security = add(name, resolution(timeframe), market, False)
             leg.symbol = leg.security.symbol
 
-    def close_bars(self, now_ms: int, bars: TradeBars) -> bool:
-        """Take every bar up to ``now_ms`` into the exchange; False when that was done, or nothing closes now.
+    def begin(self, now_ms: int, bars: TradeBars) -> bool:
+        """Whether it is the strategy's turn: the bars of ``now_ms`` are closed, and it has not been asked before."""
+        self.close_bars(now_ms, bars)
+        if self._begun_ms == now_ms or self.seen_ms != now_ms:
+            return False
+        self._begun_ms = now_ms
+        return True
 
-        An hour without any bar is an hour in which nothing printed.
+    def close_bars(self, now_ms: int, bars: TradeBars) -> None:
+        """Take every bar up to ``now_ms`` into the exchange, once; a time between bars or outside the run is ignored.
+
+        An hour without any bar is one in which nothing printed; the strategy has its turn, and no order can fill.
         """
         if now_ms <= self.seen_ms or now_ms % self.bar_ms or now_ms > self.end_ms:
-            return False
+            return
         while self.seen_ms + self.bar_ms < now_ms:
             self._close(self.seen_ms + self.bar_ms, None)
+            self._decide()
         self._close(now_ms, bars)
-        return True
 
     def _close(self, now_ms: int, bars: TradeBars | None) -> None:
         complete = bars is not None and bars.count == self._symbols
@@ -119,5 +134,3 @@ def register_properties(leg: Leg) -> None:
 def starting_cash(exchange: HostedExchange) -> dict[str, float]:
     """Amount of each asset over all wallets at the start."""
     return {asset: amount for asset, amount in exchange.balances().items() if amount != 0.0}
-
-

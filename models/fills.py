@@ -1,4 +1,4 @@
-"""Fills and slippage: Lean's own fill at the last price, with our slippage; forced fills carry price and fee in their tag.
+"""Fills and slippage: Lean's own fill at the last price; forced fills carry price and fee in their tag.
 
 An order never asks for more than the share of the volume that may fill, so Lean fills every order whole: a part filled
 later would pay no fee, or twice (lean-measured.md D.2).

@@ -1,4 +1,4 @@
-"""Funding: each contract's own settlements, booked when Lean's hourly look reaches them, before any order of the instant.
+"""Funding: each contract's own settlements, booked in Lean's hourly look, before any order of the instant.
 
 The amount comes from the exchange's ledger (``crypto.funding``): mark price, position of that moment, no stale rate.
 """

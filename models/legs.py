@@ -40,9 +40,9 @@ class LegBook:
         self.legs = tuple(Leg(index, instrument, row) for index, (instrument, row) in enumerate(rows))
         self._by_name: dict[tuple[str, str, Kind], list[Leg]] = {}
         for leg in self.legs:
-            self._by_name.setdefault((leg.instrument.venue, self.ticker(leg.instrument), leg.instrument.kind), []).append(
-                leg
-            )
+            self._by_name.setdefault(
+                (leg.instrument.venue, self.ticker(leg.instrument), leg.instrument.kind), []
+            ).append(leg)
 
     @staticmethod
     def ticker(instrument: Instrument) -> str:

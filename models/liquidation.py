@@ -37,7 +37,8 @@ class _Tiers(NamedTuple):
 class LiquidationGuard:
     """Finds wallets that are liquidated, and what the venue fills their perps at.
 
-    Tiers are those in force at ``time_ms``, or the earliest known. ``untiered`` names the contracts for which no tiers are known: their liquidation is not simulated.
+    Tiers are those in force at ``time_ms``, or the earliest known. ``untiered`` names the contracts for which no tiers
+    are known: their liquidation is not simulated.
     """
 
     def __init__(

@@ -31,9 +31,7 @@ class WalletCheck:
     def __init__(self, exchange: HostedExchange, leg: Leg, is_sending: Sending) -> None:
         self._exchange, self._leg, self._is_sending = exchange, leg, is_sending
 
-    def result(
-        self, parameters: HasSufficientBuyingPowerForOrderParameters
-    ) -> HasSufficientBuyingPowerForOrderResult:
+    def result(self, parameters: HasSufficientBuyingPowerForOrderParameters) -> HasSufficientBuyingPowerForOrderResult:
         """Lean's answer object. Forced fills always pass."""
         order = parameters.order
         try:

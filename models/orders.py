@@ -124,9 +124,7 @@ class OrderDesk:
                 _compare(leg.instrument.key, leg.security.holdings.quantity, ours)
 
 
-def gross_fill(
-    instrument: Instrument, quantity: float, price: float, fee: float, currency: str
-) -> tuple[float, float]:
+def gross_fill(instrument: Instrument, quantity: float, price: float, fee: float, currency: str) -> tuple[float, float]:
     """Contracts of a fill before a fee in the base asset, and the fee as a fraction of the fill's value.
 
     Lean takes a spot buy's fee out of the filled quantity. ``RefusedError`` for a fee in another asset.

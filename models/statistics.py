@@ -56,9 +56,7 @@ class PostTrade:
         """Summary statistics, and every cash flow as ``NAME/ledger.csv`` in the object store."""
         run = self._exchange.run
         for component in _SHOWN:
-            self._algorithm.set_summary_statistic(
-                f"Carry {COMPONENT_NAMES[component]}", f"{self.total(component):.8f}"
-            )
+            self._algorithm.set_summary_statistic(f"Carry {COMPONENT_NAMES[component]}", f"{self.total(component):.8f}")
         self._algorithm.set_summary_statistic("Carry equity", f"{run.equity:.8f}")
         self._algorithm.set_summary_statistic("Carry settlements paid", run.settlements_paid)
         self._algorithm.set_summary_statistic("Carry orders", run.order_rows)

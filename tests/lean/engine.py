@@ -65,7 +65,9 @@ def run(
         now = at(recorded["time"])
         if now <= begin or now > algorithm.double_end:
             continue
-        step(algorithm, now, {names[name]: bar_of(bar) for name, bar in recorded["bars"].items()}, is_first, before_data)
+        step(
+            algorithm, now, {names[name]: bar_of(bar) for name, bar in recorded["bars"].items()}, is_first, before_data
+        )
         is_first = False
     algorithm.on_end_of_algorithm()
 

@@ -26,9 +26,7 @@ def columns(name: str) -> Columns:
     """Columns of one of the recorded input files."""
     with (MARKET / f"{name}.csv").open(newline="") as source:
         rows = list(csv.DictReader(source))
-    return {
-        key: np.array([int(row[key]) if key == "time_ms" else float(row[key]) for row in rows]) for key in rows[0]
-    }
+    return {key: np.array([int(row[key]) if key == "time_ms" else float(row[key]) for row in rows]) for key in rows[0]}
 
 
 def write(path: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crypto.instruments import Kind
+from crypto.ledger import Component
 from crypto.market import Bars, InstrumentHistory, MarketHistory
 from crypto.settings import Settings
 from crypto.simulator.loop import run_python
@@ -17,57 +17,66 @@ from crypto.simulator.setup import build
 from data.lean_market import load_lean_market
 from data.settings import load_settings
 from tests.lean import engine
-from tests.lean.folder import PERP, SPOT, columns, write_folder
+from tests.lean.conftest import CONFIG, parameters
+from tests.lean.folder import SPOT, columns
 
-CONFIG = Path(__file__).parent / "market.toml"
-PARAMETERS = {"run.start": "2020-03-10", "run.end": "2020-03-18"}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("lean"))
-
-
-def parameters(**changes: str) -> dict[str, str]:
-    return {"config": str(CONFIG), **PARAMETERS, **{name.replace("__", "."): value for name, value in changes.items()}}
+KINDS = ("Crypto", "CryptoFuture")
+Missing = tuple[tuple[tuple[str, ...], tuple[int, ...]], ...]  # legs, and hours of the run, without a bar
 
 
 def settings_of(given: dict[str, str]) -> Settings:
     return load_settings(CONFIG, [f"{name}={value}" for name, value in given.items() if name != "config"])
 
 
-def history_with_bars(folder: Path, settings: Settings) -> MarketHistory:
-    """The adapter's history with the bars that Lean would deliver, for the embedded engine."""
-    market = load_lean_market(folder, settings)
+def history_with_bars(lean_folder: Path, settings: Settings, missing: Missing) -> MarketHistory:
+    """The adapter's history with the bars that Lean delivered, for the embedded engine."""
+    market = load_lean_market(lean_folder, settings)
     instruments = []
     for history in market.instruments:
-        rows = columns("spot" if history.key == SPOT else "perp")
+        name = "spot" if history.key == SPOT else "perp"
+        rows = columns(name)
         places = np.searchsorted(rows["time_ms"], market.open_ms)
-        bars = Bars(*(rows[name][places] for name in ("open", "high", "low", "close", "volume")))
-        instruments.append(InstrumentHistory(history.key, bars, history.mark, history.settlements))
+        values = [rows[column][places].astype(float) for column in ("open", "high", "low", "close", "volume")]
+        for legs, hours in missing:
+            for value in values:
+                value[list(hours)] = np.nan if name in legs else value[list(hours)]
+        instruments.append(InstrumentHistory(history.key, Bars(*values), history.mark, history.settlements))
     return MarketHistory(market.bar_ms, market.open_ms, tuple(instruments))
 
 
-def embedded_run(folder: Path, given: dict[str, str]) -> Any:
+def embedded_run(lean_folder: Path, given: dict[str, str], missing: Missing = ()) -> Any:
     settings = settings_of(given)
-    setup = build(settings, history_with_bars(folder, settings))
+    setup = build(settings, history_with_bars(lean_folder, settings, missing))
     return run_python(setup.world, PythonPipeline())
 
 
 def embedded_orders(world: Any) -> list[tuple[int, str, int]]:
-    kinds = ("Crypto", "CryptoFuture")
     rows = world.orders[: world.run[0].order_rows]
-    return [(int(row.placed_ms), kinds[row.leg % 2], int(row.lots)) for row in rows]
+    return [(int(row.placed_ms), KINDS[row.leg % 2], int(row.lots)) for row in rows]
 
 
-def adapter_run(folder: Path, given: dict[str, str]) -> Any:
-    algorithm = engine.new_algorithm(folder, given)
+def adapter_orders(algorithm: Any) -> list[tuple[int, str, int]]:
+    return [(row.placed_ms, KINDS[row.leg % 2], row.lots) for row in algorithm.exchange.world.orders]
+
+
+def adapter_run(lean_folder: Path, given: dict[str, str], missing: Missing = ()) -> Any:
+    algorithm = engine.new_algorithm(lean_folder, given)
     spot, perp = algorithm.double_securities
-    engine.run(algorithm, engine.recorded_slices(), {"spot": spot, "perp": perp})
+    engine.run(algorithm, without(engine.recorded_slices(), missing), {"spot": spot, "perp": perp})
     return algorithm
 
 
-CASES = {
+def without(slices: list[dict[str, Any]], missing: Missing) -> list[dict[str, Any]]:
+    """The slices without the missing bars; a slice without any bar is never delivered."""
+    for legs, hours in missing:
+        for hour in hours:
+            bars = slices[hour + 1]["bars"]  # the first slice is the bar before the run
+            for leg in legs:
+                bars.pop(leg)
+    return [found for found in slices if found["bars"]]
+
+
+CASES: dict[str, dict[str, str]] = {
     "taker": {},
     "perp first": {"execution__first_leg": "perp"},
     "on last price": {"funding__price": "last", "data__valuation_price": "last"},
@@ -77,25 +86,42 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_the_adapter_sends_the_orders_of_the_embedded_engine(folder: Path, case: str) -> None:
-    given = parameters(**CASES[case])
-    world = embedded_run(folder, given)
-    algorithm = adapter_run(folder, given)
+GAPS: dict[str, Missing] = {
+    "no gap": (),
+    "an hour without any bar": ((("spot", "perp"), (20, 40, 41, 42, 66)),),
+    "spot alone misses while held": ((("spot",), (34, 50, 51, 63)),),
+    "perp alone misses": ((("perp",), (29, 30, 62, 63, 64)),),
+}
+
+
+def assert_same(algorithm: Any, world: Any) -> None:
+    """Same orders at the same times, same ledger, same equity."""
     expected = embedded_orders(world)
     assert len(expected) >= 4  # a market on which nothing happens would prove nothing
-    rows = algorithm.exchange.world.orders
-    assert [(row.placed_ms, ("Crypto", "CryptoFuture")[row.leg % 2], row.lots) for row in rows] == expected
+    assert adapter_orders(algorithm) == expected
     ledger = algorithm.exchange.world.ledger
     theirs = world.ledger[: world.run[0].ledger_rows]
     assert [(row.time_ms, row.flow, row.leg) for row in ledger] == [(r.time_ms, r.flow, r.leg) for r in theirs]
     assert [row.amount for row in ledger] == pytest.approx([float(r.amount) for r in theirs], rel=1e-9)
     assert algorithm.exchange.run.equity == pytest.approx(float(world.run[0].equity), rel=1e-12)
+    sums = world.attribution.sum(axis=(0, 1))
+    for component in Component:
+        assert algorithm.post_trade.total(component) == pytest.approx(float(sums[component]), abs=1e-6)
 
 
-def test_lean_received_every_order_of_the_book_whole(folder: Path) -> None:
-    algorithm = adapter_run(folder, parameters())
-    book = [(row.placed_ms, ("Crypto", "CryptoFuture")[row.leg % 2], row.lots) for row in algorithm.exchange.world.orders]
-    assert engine.filled(algorithm) == book
+@pytest.mark.parametrize("case", CASES)
+def test_the_adapter_sends_the_orders_of_the_embedded_engine(lean_folder: Path, case: str) -> None:
+    given = parameters(**CASES[case])
+    assert_same(adapter_run(lean_folder, given), embedded_run(lean_folder, given))
 
 
+@pytest.mark.parametrize("gap", GAPS)
+def test_hours_without_a_bar_change_nothing_between_the_engines(lean_folder: Path, gap: str) -> None:
+    given = parameters()
+    algorithm = adapter_run(lean_folder, given, GAPS[gap])
+    assert_same(algorithm, embedded_run(lean_folder, given, GAPS[gap]))
+
+
+def test_lean_received_every_order_of_the_book_whole(lean_folder: Path) -> None:
+    algorithm = adapter_run(lean_folder, parameters())
+    assert engine.filled(algorithm) == adapter_orders(algorithm)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 
 class SecurityType(IntEnum):
@@ -121,7 +121,7 @@ class OrderFee:
 
 
 class BrokerageMessageEvent:
-    def __init__(self, type: BrokerageMessageType, code: str, message: str) -> None:
+    def __init__(self, type: BrokerageMessageType, code: str, message: str) -> None:  # noqa: A002 - Lean's name
         self.type, self.code, self.message = type, code, message
 
 
@@ -151,7 +151,7 @@ class SymbolProperties:
 
 
 class SymbolPropertiesDatabase:
-    entries: dict[tuple[str, str, SecurityType], SymbolProperties] = {}
+    entries: ClassVar[dict[tuple[str, str, SecurityType], SymbolProperties]] = {}
 
     @staticmethod
     def from_data_folder() -> SymbolPropertiesDatabase:
@@ -223,8 +223,16 @@ class Slice:
 
 
 class Order:
-    def __init__(self, number: int, kind: OrderType, security: Security, quantity: float, limit: float, tag: str) -> None:
-        self.id, self.type, self.symbol, self.quantity, self.limit_price = number, kind, security.symbol, quantity, limit
+    def __init__(
+        self, number: int, kind: OrderType, security: Security, quantity: float, limit: float, tag: str
+    ) -> None:
+        self.id, self.type, self.symbol, self.quantity, self.limit_price = (
+            number,
+            kind,
+            security.symbol,
+            quantity,
+            limit,
+        )
         self.tag, self.status, self.is_marketable = tag, OrderStatus.NEW, kind == OrderType.MARKET
         self.security = security
 
@@ -446,7 +454,12 @@ class DefaultBrokerageModel:
 
 
 class SubscriptionDataSource:
-    def __init__(self, source: str, transport_medium: SubscriptionTransportMedium, format: FileFormat) -> None:
+    def __init__(
+        self,
+        source: str,
+        transport_medium: SubscriptionTransportMedium,
+        format: FileFormat,  # noqa: A002 - Lean's name
+    ) -> None:
         self.source, self.transport_medium, self.format = source, transport_medium, format
 
 
@@ -493,9 +506,7 @@ class QCAlgorithm:
 
     def __init__(self) -> None:
         self.portfolio = _Portfolio()
-        self.settings = SimpleNamespace(
-            trading_days_per_year=None, minimum_order_margin_portfolio_percentage=0.001
-        )
+        self.settings = SimpleNamespace(trading_days_per_year=None, minimum_order_margin_portfolio_percentage=0.001)
         self.object_store = _ObjectStore()
         self.live_mode = False
         self.current_slice = Slice(TradeBars())
@@ -640,7 +651,9 @@ class QCAlgorithm:
         parameters = HasSufficientBuyingPowerForOrderParameters(self.portfolio, order.security, order)
         result = order.security.buying_power_model.has_sufficient_buying_power_for_order(parameters)
         if not result.is_sufficient:
-            self._end(order, OrderStatus.INVALID, f"Insufficient buying power to complete orders, Reason: {result.reason}")
+            self._end(
+                order, OrderStatus.INVALID, f"Insufficient buying power to complete orders, Reason: {result.reason}"
+            )
         return result.is_sufficient
 
     def _end(self, order: Order, status: OrderStatus, message: str = "") -> None:
