@@ -46,7 +46,7 @@ class CarryAlgorithm(QCAlgorithm):
             raise RefusedError("this version only runs backtests", remedy="run it with lean backtest, not lean live")
         self.run_settings = settings = load_settings(ROOT / parameters.config, parameters.settings)
         check_conventions(settings)
-        market = load_lean_market(Path(Globals.data_folder), settings)
+        self.market = market = load_lean_market(Path(Globals.data_folder), settings)
         setup = build(settings, market)
         rules = values_of(setup.world.rules)
 
@@ -98,8 +98,10 @@ class CarryAlgorithm(QCAlgorithm):
             self.series.take(slice)
         if not self.feed.begin(now_ms, slice.bars):
             return
-        for leg, instruction in self.liquidation_guard.due(self.feed.extremes):
+        forced = tuple(self.liquidation_guard.due(self.feed.extremes))
+        for leg, instruction in forced:
             self.order_desk.force(leg, instruction)
+        self.exchange.check(self.market, liquidated=bool(forced))
         if now_ms < self.feed.end_ms:
             self.exchange.expire()
             self._decide()

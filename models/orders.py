@@ -64,8 +64,9 @@ class OrderDesk:
             )
 
     def force(self, leg: Leg, instruction: Forced) -> None:
-        """Close a perp as its venue does, at the venue's price and fee."""
+        """Close a perp as its venue does, at the venue's price and fee; the account is measured again."""
         self._algorithm.market_order(leg.symbol, leg.quantity(-leg.row.lots), tag=instruction.tag)
+        self._exchange.close_bar(self._exchange.run.time_ms)
 
     def cancel(self, order: int) -> None:
         """Ask Lean to cancel a resting order; its event ends it."""

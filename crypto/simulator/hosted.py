@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
+from crypto.errors import InsolventError
+from crypto.market import MarketHistory
 from crypto.pipeline import execution, signal
 from crypto.pipeline.features import Features
 from crypto.pipeline.orders import OrderKind, OrderReason, OrderStatus
@@ -23,6 +25,7 @@ from crypto.simulator.clock import charge_borrow_hour, next_mark, receive_transf
 from crypto.simulator.desk import finish, order_value, record_fill, send
 from crypto.simulator.exchange import measure, measure_start
 from crypto.simulator.fills import fill_perp, fill_spot
+from crypto.simulator.loop import raise_for_gap
 from crypto.simulator.posting import note
 from crypto.simulator.setup import Setup
 from crypto.simulator.state import (
@@ -34,6 +37,7 @@ from crypto.simulator.state import (
     MARK_LAST_KNOWN,
     MARK_SKIP,
     OPEN,
+    RUNNING,
     SPOT,
     VALUE,
     VOLUME,
@@ -50,6 +54,7 @@ from crypto.simulator.strategy import (
     note_signal,
 )
 from crypto.simulator.valuation import free_cash, free_margin, revalue
+from crypto.units import iso
 
 NEVER_MS = 9_223_372_036_854_775_807
 BAR, INSTANT = 0, 1  # the one bar and the one instant that the record holds
@@ -143,7 +148,7 @@ class HostedExchange:
         send_order: Callable[[int, int, int, float], None],
         cancel_order: Callable[[int], None],
     ) -> None:
-        self.world, self.names = plain(setup.world), setup.names
+        self._setup, self.world, self.names = setup, plain(setup.world), setup.names
         self._send, self._cancel = send_order, cancel_order
         self._rules, self.run = self.world.rules[0], self.world.run[0]
         self._rules.latency_ms = 0  # the host fills at once, at the price that the decision saw
@@ -182,6 +187,22 @@ class HostedExchange:
         self.advance(time_ms)
         revalue(self.world, BAR)
         measure(self.world, INSTANT)
+
+    def check(self, market: MarketHistory, *, liquidated: bool) -> None:
+        """Stop where the ledger can't go on: ``DataError`` for a rate that is missing under the policy to fail.
+
+        ``InsolventError`` for a wallet without equity whose perps nobody closed (``liquidated``: they were).
+        """
+        if self.run.status == RUNNING:
+            return
+        raise_for_gap(self._setup, self.world, market)
+        if not liquidated:
+            wallet = self.names.wallets[self.run.status_row]
+            raise InsolventError(
+                f"the margin of wallet {wallet} was used up at {iso(self.run.time_ms)}",
+                remedy="hold more collateral: its contracts have no leverage tiers, so no liquidation was simulated",
+            )
+        self.run.status = RUNNING
 
     def advance(self, time_ms: int) -> None:
         """Set the clock; transfers that are due by then arrive."""
