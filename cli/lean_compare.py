@@ -31,6 +31,9 @@ Lake = Annotated[Path | None, typer.Option("--lake", help="Folder of the Parquet
 Result = Annotated[
     Path | None, typer.Option("--result", help="Folder of a finished run to compare with, not a new one.")
 ]
+Ledger = Annotated[
+    Path | None, typer.Option("--ledger", help="ledger.csv from Lean's object store, where it is not in RESULT_DIR.")
+]
 Output = Annotated[Path | None, typer.Option("--out", help="Folder for results.")]
 Tolerance = Annotated[float, typer.Option("--tolerance", min=0.0, help="Account currency that an item may differ by.")]
 
@@ -46,6 +49,7 @@ def run(
     overrides: Overrides = None,
     lake: Lake = None,
     result: Result = None,
+    ledger: Ledger = None,
     out: Output = None,
     tolerance: Tolerance = 0.01,
     as_json: console.JsonFlag = False,
@@ -59,21 +63,22 @@ def run(
     """
     if not math.isfinite(tolerance):
         raise UsageError(f"--tolerance {tolerance} is not a finite amount", remedy="give an amount such as 0.01")
+    from data.lean_results import read_lean_result  # noqa: PLC0415 - only where it is needed
     from research.lean_compare import job  # noqa: PLC0415 - loads the simulator and plotly
 
+    if result is not None and (config is not None or overrides or lake is not None):
+        raise UsageError("--result brings its own settings", remedy="leave out --config, --set and --lake")
+    with console.progress("Reading Lean's result"):
+        lean = read_lean_result(result_dir, ledger)
     if result is not None:
-        if config is not None or overrides or lake is not None:
-            raise UsageError("--result brings its own settings", remedy="leave out --config, --set and --lake")
-        finished = job.compare_with_run(result_dir, result, tolerance, out=out, stage=console.progress)
+        finished = job.compare_with_run(lean, result, tolerance, out=out, stage=console.progress)
     else:
         from data.settings import load_settings  # noqa: PLC0415 - only where it is needed
 
         given = (("data.lake", lake), ("output.directory", out))
         changes = [*(overrides or []), *(f"{key}={value}" for key, value in given if value is not None)]
         settings = load_settings(config or DEFAULT_CONFIG, changes)
-        finished = job.compare_with_settings(
-            result_dir, settings, tolerance, stage=console.progress, announce=console.note
-        )
+        finished = job.compare_with_settings(lean, settings, tolerance, stage=console.progress, announce=console.note)
     payload = job.summary(finished.comparison, finished.lean, finished.run)
     payload |= {"directory": finished.directory, "files": finished.files}
     console.emit(payload, as_json, lambda: _show(finished))
@@ -101,6 +106,8 @@ def _show(finished: FinishedComparison) -> None:
         console.out.print(Text(f"note: {note}"), soft_wrap=True)
     currency = finished.lean.account_currency
     verdict = "agree" if comparison.agree else f"DIFFER, {comparison.count:,} differences"
-    console.out.print(Text(f"verdict: {verdict} (tolerance {comparison.tolerance:g} {currency} per item)"))
+    left_out = f"; not compared one by one: {', '.join(comparison.not_compared)}" if comparison.not_compared else ""
+    words = f"verdict: {verdict} (tolerance {comparison.tolerance:g} {currency} per item){left_out}"
+    console.out.print(Text(words), soft_wrap=True)
     for path in finished.files.values():
         console.out.print(Text(str(path)), soft_wrap=True)

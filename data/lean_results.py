@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from crypto.errors import DataError, UsageError
 from crypto.market import Floats, Integers
 from crypto.units import parse_iso
 from data.lean_codes import LeanSymbol, order_status, order_type, symbol
-from data.lean_flows import BORROW, FUNDING, CashFlow, parse_line
+from data.lean_flows import BORROW, FUNDING, CashFlow, parse_line, read_ledger
 
 EVENTS, SUMMARY, LOG = "-order-events.json", "-summary.json", "-log.txt"
+STORAGE, LEDGER = "storage", "ledger.csv"  # where a run's object store is, and what Carry's algorithm leaves in it
 COMPLETED = "Completed"
 _AGAIN = "run the backtest on Lean again, to its end"
-_TOTALS = {FUNDING: "Funding", BORROW: "Borrow"}  # summary or runtime statistics with totals in account currency
+_TOTALS = {FUNDING: ("Carry funding", "Funding"), BORROW: ("Carry borrow", "Borrow")}  # statistics, account currency
+_OWN_EQUITY = "Carry equity"  # statistic of Carry's algorithm: equity of its own ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ class LeanResult:
 
     ``start_ms``, ``end_ms``: first and last instant, the end being the midnight after Lean's inclusive end date.
     ``equity`` at ``time_ms`` has the closing fee of open perps taken off, as Lean counts, to four decimals.
-    ``flows`` is None when the algorithm logged no payments; ``totals`` are then what its statistics say, if they do.
+    ``flows`` is None when nothing lists the payments; ``totals`` are what the algorithm's statistics say, if they do.
+    ``own_equity``: equity of the ledger that Carry's algorithm keeps, at the end; None for another algorithm.
     """
 
     id: str
@@ -77,12 +80,15 @@ class LeanResult:
     equity: Floats
     flows: tuple[CashFlow, ...] | None
     totals: Mapping[str, float]
+    own_equity: float | None
 
 
-def read_lean_result(path: Path) -> LeanResult:
+def read_lean_result(path: Path, ledger: Path | None = None) -> LeanResult:
     """The Lean run in a folder, or the one whose ``<id>.json`` is named.
 
-    ``DataError`` names a file that is missing, damaged or of another run, and a run that did not complete.
+    Payments come from ``ledger`` (the file that Carry's algorithm leaves in Lean's object store), else from the one
+    below the folder's ``storage``, else from lines of the log. ``DataError`` names a file that is missing, damaged or
+    of another run, and a run that did not complete.
     """
     base = _find(path)
     main = base.with_name(f"{base.name}.json")
@@ -95,10 +101,12 @@ def read_lean_result(path: Path) -> LeanResult:
     start_ms, end_ms = _period(document)
     statistics = document.get("totalPerformance.portfolioStatistics", dict)
     time_ms, equity = _equity(document)
-    flows = tuple(_flows(log_path))
+    totals, own_equity = _statistics(document)
+    ledger = _stored_ledger(base.parent) if ledger is None else ledger
+    flows = _logged_flows(log_path) if ledger is None else read_ledger(ledger)
     return LeanResult(
         id=base.name,
-        files=tuple(file for file in (main, events_path, log_path) if file.is_file()),
+        files=tuple(file for file in (main, events_path, log_path, ledger) if file is not None and file.is_file()),
         start_ms=start_ms,
         end_ms=end_ms,
         account_currency=document.get("algorithmConfiguration.accountCurrency", str),
@@ -109,8 +117,9 @@ def read_lean_result(path: Path) -> LeanResult:
         orders=_orders(document, _fills(events, events_path, base.name)),
         time_ms=time_ms,
         equity=equity,
-        flows=flows or None,
-        totals=_totals(document),
+        flows=flows,
+        totals=totals,
+        own_equity=own_equity,
     )
 
 
@@ -277,24 +286,40 @@ def _fills(events: Sequence[Any], path: Path, algorithm: str) -> dict[int, list[
     return found
 
 
-def _flows(path: Path) -> Iterator[CashFlow]:
-    """Payments that the algorithm logged; a run without a log has none."""
+def _stored_ledger(folder: Path) -> Path | None:
+    """The ledger in the run's own object store; None when there is none."""
+    found = sorted(folder.glob(f"{STORAGE}/*/{LEDGER}"))
+    if len(found) > 1:
+        names = ", ".join(str(path.relative_to(folder)) for path in found)
+        raise UsageError(f"{folder} holds {len(found)} ledgers: {names}", remedy="name one with --ledger")
+    return found[0] if found else None
+
+
+def _logged_flows(path: Path) -> tuple[CashFlow, ...] | None:
+    """Payments that the algorithm logged; None when it logged none."""
     if not path.is_file():
-        return
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        flow = parse_line(line, f"{path}, line {number}")
-        if flow is not None:
-            yield flow
+        return None
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = (parse_line(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
+    return tuple(flow for flow in found if flow is not None) or None
 
 
-def _totals(document: _Document) -> dict[str, float]:
-    """Totals of payments among the run's statistics, by kind; statistics are texts with signs and separators."""
-    found: dict[str, float] = {}
-    for table in ("runtimeStatistics", "statistics"):
+def _statistics(document: _Document) -> tuple[dict[str, float], float | None]:
+    """Totals of payments by kind, and the equity of the algorithm's own ledger, among the run's statistics."""
+    totals: dict[str, float] = {}
+    for kind, names in _TOTALS.items():
+        for name in names:
+            value = _statistic(document, name)
+            if value is not None:
+                totals.setdefault(kind, value)
+    return totals, _statistic(document, _OWN_EQUITY)
+
+
+def _statistic(document: _Document, name: str) -> float | None:
+    """A summary statistic, else a runtime statistic; both are texts with signs and separators."""
+    for table in ("statistics", "runtimeStatistics"):
         values = document.root.get(table)
-        for kind, name in _TOTALS.items():
-            text = values.get(name) if isinstance(values, dict) else None
-            number = re.sub(r"[^0-9.eE+-]", "", str(text)) if text is not None else ""
-            if number:
-                found[kind] = _number(number, f"{document.path}: {table}.{name}")
-    return found
+        text = values.get(name) if isinstance(values, dict) else None
+        if text is not None:
+            return _number(re.sub(r"[^0-9.eE+-]", "", str(text)), f"{document.path}: {table}.{name}")
+    return None

@@ -11,13 +11,12 @@ from crypto.market import Floats
 from crypto.settings import PriceSource
 from crypto.simulator.setup import fee_rates
 from crypto.venues.registry import venue
-from data.lean_flows import BORROW, FUNDING
+from data.lean_flows import LEDGER_KINDS
 from data.lean_results import LeanResult
 from data.stored_run import StoredRun
 from research.lean_compare.model import EQUITY, Difference, Samples, Section
 from research.lean_compare.trades import Trade, instruments_of
 
-_ENGINE_FLOWS = {"funding": FUNDING, "funding_grace": FUNDING, "interest": BORROW}
 Payments = dict[tuple[int, str], float]  # by time and instrument
 
 
@@ -56,7 +55,7 @@ def largest_first(differences: Iterable[Difference]) -> tuple[Difference, ...]:
 def _engine_payments(run: StoredRun, kind: str) -> Payments:
     found: Payments = {}
     for row in run.ledger:
-        if _ENGINE_FLOWS.get(row["flow"]) == kind:
+        if LEDGER_KINDS.get(row["flow"]) == kind:
             key = (row["time_ms"], row["instrument"])
             found[key] = found.get(key, 0.0) + row["value"]
     return found
@@ -85,10 +84,6 @@ def equity_samples(lean: LeanResult, run: StoredRun, trades: Iterable[Trade], no
     left_out = int(common.size - quiet.sum())
     if left_out:
         notes.append(f"equity: {left_out} of {common.size} samples are at the time of a fill and left out")
-    if run.settings.data.valuation_price is not PriceSource.LAST:
-        notes.append(
-            'equity: Lean values perps on the last trade, these settings on mark (data.valuation_price = "mark")'
-        )
     engine = run.equity - closing_fees(run)
     return Samples(common[quiet], lean.equity[one][quiet], engine[other][quiet])
 
@@ -104,19 +99,32 @@ def closing_fees(run: StoredRun) -> Floats:
     return total
 
 
-def equity_section(samples: Samples, tolerance: float) -> Section:
-    """Samples whose difference exceeds the tolerance."""
-    apart = np.abs(samples.lean - samples.engine)
-    differences = [
-        Difference(
-            EQUITY,
-            int(samples.time_ms[index]),
-            "",
-            "portfolio value",
-            f"{samples.lean[index]:,.4f}",
-            f"{samples.engine[index]:,.4f}",
-            float(apart[index]),
+def equity_section(lean: LeanResult, run: StoredRun, samples: Samples, tolerance: float, notes: list[str]) -> Section:
+    """Samples that differ, and the end of the ledger that Carry's algorithm keeps.
+
+    Lean values perps on the last trade. Under settings that value them on mark, its chart is drawn but not judged.
+    """
+    differences: list[Difference] = []
+    compared = 0
+    if lean.own_equity is not None:
+        compared, end = 1, float(run.equity[-1])
+        if not abs(lean.own_equity - end) <= tolerance:
+            texts = (f"{lean.own_equity:,.6f}", f"{end:,.6f}")
+            what = "equity of the algorithm's own ledger at the end"
+            differences.append(Difference(EQUITY, lean.end_ms, "", what, *texts, abs(lean.own_equity - end)))
+    if run.settings.data.valuation_price is PriceSource.LAST:
+        compared += samples.time_ms.size
+        differences += _sample_differences(samples, tolerance)
+    else:
+        notes.append(
+            "equity: Lean's chart values perps on the last trade, these settings on mark (data.valuation_price), "
+            "so it is drawn and not judged"
         )
-        for index in np.flatnonzero(~(apart <= tolerance))  # a NaN is a difference
-    ]
-    return Section(EQUITY, samples.time_ms.size, largest_first(differences))
+    return Section(EQUITY, compared, largest_first(differences))
+
+
+def _sample_differences(samples: Samples, tolerance: float) -> Iterator[Difference]:
+    apart = np.abs(samples.lean - samples.engine)
+    for index in np.flatnonzero(~(apart <= tolerance)):  # a NaN is a difference
+        texts = (f"{samples.lean[index]:,.4f}", f"{samples.engine[index]:,.4f}")
+        yield Difference(EQUITY, int(samples.time_ms[index]), "", "portfolio value", *texts, float(apart[index]))

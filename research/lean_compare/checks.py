@@ -9,32 +9,39 @@ from typing import Any
 
 from crypto.errors import RefusedError
 from crypto.settings import Settings
-from crypto.units import iso, parse_iso, timeframe_ms
+from crypto.units import DAY_MS, HOUR_MS, iso, parse_iso, timeframe_ms
 from crypto.venues.registry import pair
 from data.lean_results import LeanResult
 from data.settings import settings_as_mapping
 from data.stored_run import StoredRun
 from research.lean_compare.trades import find_instrument
 
+START, END = "run.start", "run.end"  # parameters that ``carry lean backtest`` gives
 _REMEDY = "name the settings with which Lean ran (--config, --set), or compare the result that belongs to them"
 
 
 def settings_for(lean: LeanResult, settings: Settings) -> Settings:
     """The settings over the period of the Lean run; ``RefusedError`` lists every way in which they do not fit it.
 
-    Lean's first slice comes at its start and holds the bar that ended then, so the engine starts a bar earlier.
+    Carry's own algorithm says its period in its parameters, or has the settings'. Another algorithm gets its first
+    slice at Lean's start with the bar that ended then, so there the engine starts a bar earlier.
     """
-    bar_ms = timeframe_ms(settings.run.timeframe)
-    wrong = [*_period_faults(lean, settings.run.start, settings.run.end, bar_ms), *_faults(lean, settings)]
+    run = settings.run
+    wrong = [*_period_faults(lean, settings, run.start, run.end), *_faults(lean, settings)]
     _refuse(lean, wrong)
-    return replace(settings, run=replace(settings.run, start=iso(lean.start_ms - bar_ms), end=iso(lean.end_ms)))
+    if lean.own_equity is None:
+        bar_ms = timeframe_ms(run.timeframe)
+        run = replace(run, start=iso(lean.start_ms - bar_ms), end=iso(lean.end_ms))
+    else:
+        told = lean.parameters
+        run = replace(run, start=told.get(START, run.start), end=told.get(END, run.end))
+    return replace(settings, run=run)
 
 
 def check_run(lean: LeanResult, run: StoredRun) -> None:
     """``RefusedError`` when a stored run is of another period or of other settings than the Lean run."""
-    bar_ms = timeframe_ms(run.settings.run.timeframe)
     start, end = iso(int(run.time_ms[0])), iso(int(run.time_ms[-1]))
-    wrong = [*_period_faults(lean, start, end, bar_ms), *_faults(lean, run.settings)]
+    wrong = [*_period_faults(lean, run.settings, start, end), *_faults(lean, run.settings)]
     _refuse(lean, wrong)
 
 
@@ -45,11 +52,30 @@ def _refuse(lean: LeanResult, wrong: list[str]) -> None:
         )
 
 
-def _period_faults(lean: LeanResult, start: str, end: str, bar_ms: int) -> Iterator[str]:
-    if start and parse_iso(start) not in {lean.start_ms, lean.start_ms - bar_ms}:
-        yield f"period: Lean starts {iso(lean.start_ms)}, run.start is {start}"
-    if end and parse_iso(end) != lean.end_ms:
-        yield f"period: Lean ends {iso(lean.end_ms)}, run.end is {end}"
+def _period_faults(lean: LeanResult, settings: Settings, start: str, end: str) -> Iterator[str]:
+    """What is wrong with bounds of a run (empty: none is asked for)."""
+    told = lean.parameters
+    if start and START in told:
+        fits = parse_iso(start) == parse_iso(told[START])
+    else:
+        fits = not start or lean.start_ms in _first_instants(lean, settings, parse_iso(start))
+    if not fits:
+        yield f"period: Lean starts {told.get(START, iso(lean.start_ms))}, run.start is {start}"
+    if end and END in told:
+        fits = parse_iso(end) == parse_iso(told[END])
+    else:  # Lean ends with a day, Carry's algorithm in it
+        day_ms = DAY_MS if lean.own_equity is not None else 1
+        fits = not end or lean.end_ms == -(-parse_iso(end) // day_ms) * day_ms
+    if not fits:
+        yield f"period: Lean ends {told.get(END, iso(lean.end_ms))}, run.end is {end}"
+
+
+def _first_instants(lean: LeanResult, settings: Settings, start_ms: int) -> set[int]:
+    """Starts of a Lean run that go with a start of the engine: Carry's algorithm puts the warm-up before Lean's."""
+    if lean.own_equity is None:
+        return {start_ms, start_ms + timeframe_ms(settings.run.timeframe)}
+    warm_ms = start_ms + round(settings.signal.warmup_hours * HOUR_MS)
+    return {max(start_ms, warm_ms // DAY_MS * DAY_MS)}
 
 
 def _faults(lean: LeanResult, settings: Settings) -> Iterator[str]:
@@ -77,6 +103,8 @@ def _legs(spot: str, perp: str, settings: Settings) -> tuple[Any, Any]:
 def _parameter_faults(parameters: Mapping[str, str], values: Mapping[str, Any]) -> Iterator[str]:
     """Lean's parameters that name a settings key (``section.key``) must have its value."""
     for name, text in parameters.items():
+        if name in {START, END}:  # instants, compared as such
+            continue
         value: Any = values
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None

@@ -39,6 +39,6 @@ def compare(lean: LeanResult, run: StoredRun, tolerance: float) -> Comparison:
         Section(FEE, fee_count, largest_first(fees)),
         payment_section(lean, run, FUNDING, tolerance, notes),
         payment_section(lean, run, BORROW, tolerance, notes),
-        equity_section(samples, tolerance),
+        equity_section(lean, run, samples, tolerance, notes),
     )
     return Comparison(tolerance, sections, tuple(notes), samples)

@@ -1,4 +1,4 @@
-"""The job of ``carry lean compare``: read Lean's result, run the engine or read its run, compare, write."""
+"""The job of ``carry lean compare``: run the engine or read its run, compare it with Lean's, write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from crypto.settings import Settings
 from crypto.units import iso
-from data.lean_results import LeanResult, read_lean_result
+from data.lean_results import LeanResult
 from data.results import decimal_text, next_directory, plain_value, write_texts
 from data.stored_run import StoredRun, read_run
 from research.backtest import backtest
@@ -39,21 +39,19 @@ class FinishedComparison:
 
 
 def compare_with_settings(
-    path: Path, settings: Settings, tolerance: float, *, stage: Stage, announce: Callable[[str], None]
+    lean: LeanResult, settings: Settings, tolerance: float, *, stage: Stage, announce: Callable[[str], None]
 ) -> FinishedComparison:
-    """Compare the Lean result at ``path`` with a run of the engine under ``settings`` over Lean's period, made now."""
-    with stage("Reading Lean's result", None):
-        lean = read_lean_result(path)
+    """Compare a Lean run with a run of the engine under ``settings`` over Lean's period, made now."""
     finished = backtest(settings_for(lean, settings), stage=stage, announce=announce)
     return _finish(lean, read_run(finished.directory), tolerance, Path(settings.output.directory), stage)
 
 
 def compare_with_run(
-    path: Path, directory: Path, tolerance: float, *, out: Path | None, stage: Stage
+    lean: LeanResult, directory: Path, tolerance: float, *, out: Path | None, stage: Stage
 ) -> FinishedComparison:
-    """Compare the Lean result at ``path`` with the run whose results are in ``directory``."""
-    with stage("Reading both results", None):
-        lean, run = read_lean_result(path), read_run(directory)
+    """Compare a Lean run with the one whose results are in ``directory``."""
+    with stage("Reading the run", None):
+        run = read_run(directory)
     check_run(lean, run)
     return _finish(lean, run, tolerance, directory.parent if out is None else out, stage)
 
@@ -100,6 +98,7 @@ def summary(comparison: Comparison, lean: LeanResult, run: StoredRun) -> dict[st
             for section in comparison.sections
         },
         "look_first": None if cause is None else asdict(cause),
+        "not_compared": comparison.not_compared,
         "notes": comparison.notes,
     }
 

@@ -70,6 +70,12 @@ class Comparison:
         return sum(len(section.differences) for section in self.sections)
 
     @property
+    def not_compared(self) -> tuple[str, ...]:
+        """Kinds of which there is something, and nothing could be put side by side; ``notes`` say why."""
+        silent = [section.kind for section in self.sections if not section.compared]
+        return tuple(kind for kind in silent if any(note.startswith(f"{kind}:") for note in self.notes))
+
+    @property
     def cause(self) -> Difference | None:
         """The largest difference of the first kind that has any: what the rest most likely follows from."""
         return next((section.differences[0] for section in self.sections if section.differences), None)

@@ -215,6 +215,7 @@ def test_payments_in_total_or_not_at_all(lean: LeanResult, run: StoredRun) -> No
     assert total.amount == pytest.approx(0.75)
     silent = compare(lean, paid, TOLERANCE)
     assert silent.agree
+    assert silent.not_compared == ("funding",)
     assert any("the engine booked 1, +7.75 in all" in note for note in silent.notes)
 
 
@@ -226,9 +227,17 @@ def test_equity_counts_the_closing_fee_and_says_when_valuations_differ(lean: Lea
     assert found[0].amount == pytest.approx(0.02)
     flat = replace(run, perp_value=np.zeros_like(run.perp_value))
     assert len(of(compare(lean, flat, TOLERANCE), "equity")) == 216
-    on_mark = load_settings(CONFIG / "lean-stock.toml", ["data.valuation_price=mark"])
-    notes = compare(lean, replace(run, settings=on_mark), TOLERANCE).notes
-    assert any("data.valuation_price" in note for note in notes)
+    on_mark = replace(flat, settings=load_settings(CONFIG / "lean-stock.toml", ["data.valuation_price=mark"]))
+    drawn = compare(lean, on_mark, TOLERANCE)
+    assert drawn.agree
+    assert drawn.not_compared == ("equity",)
+    assert any("data.valuation_price" in note for note in drawn.notes)
+    assert drawn.equity.time_ms.size == 216
+    own = compare(replace(lean, own_equity=float(run.equity[-1]) + 0.5), on_mark, TOLERANCE)
+    (end,) = of(own, "equity")
+    assert (end.what, end.time_ms) == ("equity of the algorithm's own ledger at the end", lean.end_ms)
+    assert end.amount == pytest.approx(0.5)
+    assert compare(replace(lean, own_equity=float(run.equity[-1])), on_mark, TOLERANCE).not_compared == ()
 
 
 def test_contracts_of_multiplied_and_inverse_perps(run: StoredRun) -> None:
@@ -262,6 +271,22 @@ def test_settings_take_the_period_of_the_lean_run(lean: LeanResult) -> None:
     for start in ("", "2020-03-10", "2020-03-09T23:00"):
         settings = settings_for(lean, stock_settings(f"run.start={start}", "run.end=2020-03-19"))
         assert (settings.run.start, settings.run.end) == ("2020-03-09T23:00:00Z", "2020-03-19T00:00:00Z")
+
+
+def test_carry_s_own_algorithm_has_its_warm_up_before_lean_s_start(lean: LeanResult) -> None:
+    # main.py: Lean starts on the day in which the warm-up ends, never before the run; 09T05:00 + 30 h lies on the 10th.
+    ours = replace(lean, own_equity=1.0)
+    changes = ["run.end=2020-03-18T20:00", "signal.warmup_hours=30"]
+    settings = settings_for(ours, stock_settings("run.start=2020-03-09T05:00", *changes))
+    assert (settings.run.start, settings.run.end) == ("2020-03-09T05:00", "2020-03-18T20:00")
+    with pytest.raises(RefusedError, match="Lean starts 2020-03-10T00:00:00Z, run.start is 2020-03-07"):
+        settings_for(ours, stock_settings("run.start=2020-03-07", *changes))
+    told = {"run.start": "2020-03-09T05:00:00Z", "run.end": "2020-03-18T20:00:00Z"}
+    for start in ("", "2020-03-09T05:00"):
+        run = settings_for(replace(ours, parameters=told), stock_settings(f"run.start={start}", "run.end=")).run
+        assert (run.start, run.end) == ("2020-03-09T05:00:00Z", "2020-03-18T20:00:00Z")
+    with pytest.raises(RefusedError, match=r"Lean ends 2020-03-18T20:00:00Z, run.end is 2020-03-19"):
+        settings_for(replace(ours, parameters=told), stock_settings("run.start=", "run.end=2020-03-19"))
 
 
 @pytest.mark.parametrize(

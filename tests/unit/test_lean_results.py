@@ -81,6 +81,51 @@ def test_payments_come_from_the_log_and_totals_from_statistics(folder: Path) -> 
     assert result.totals == {"funding": -1234.5}
 
 
+def test_the_ledger_in_the_run_s_object_store_comes_before_the_log(folder: Path, tmp_path: Path) -> None:
+    head = "time,time_ms,flow,wallet,asset,leg,order,amount,value,price,rate,quantity\n"
+    rows = [
+        f"x,{START},funding,binance:linear,USDT,binance:linear:BTCUSDT,-1,1.5,1.5,8000.0,0.0001,-1.0",
+        f"x,{START},fee,binance:linear,USDT,binance:linear:BTCUSDT,0,-3.0,-3.0,8000.0,0.0004,-1.0",
+        f"x,{END},funding_grace,binance:linear,USDT,binance:linear:BTCUSDT,-1,-0.5,-0.5,8000.0,0.0001,-1.0",
+        f"x,{END},interest,binance:spot,BTC,binance:spot:BTCUSDT,-1,-1e-06,-0.008,8000.0,1e-06,-1.0",
+    ]
+    stored = folder / "storage" / "carry" / "ledger.csv"
+    stored.parent.mkdir(parents=True)
+    stored.write_text(head + "\n".join(rows) + "\n", encoding="utf-8")
+    edit(
+        folder / "TraceCarry.json",
+        lambda root: root["statistics"].update({"Carry funding": "1.00000000", "Carry equity": "99,997.5"}),
+    )
+    expected = (
+        CashFlow("funding", "binance:linear:BTCUSDT", START, 1.5),
+        CashFlow("funding", "binance:linear:BTCUSDT", END, -0.5),
+        CashFlow("borrow", "binance:spot:BTCUSDT", END, -0.008),
+    )
+    result = read_lean_result(folder)
+    assert result.flows == expected
+    assert result.files[-1] == stored
+    assert (result.own_equity, result.totals) == (99_997.5, {"funding": 1.0})
+    elsewhere = shutil.move(stored, tmp_path / "ledger.csv")
+    assert read_lean_result(folder).flows is None
+    assert read_lean_result(folder, elsewhere).flows == expected
+    for damaged, words in (
+        (head.replace("value", "worth"), "no column value"),
+        (head + rows[0].replace("1.5", "much"), "line 2: not a whole row"),
+        (head + rows[0].replace("binance:linear:BTCUSDT", ""), "line 2: a payment without instrument"),
+        (head + rows[0][:20], "line 2"),
+    ):
+        elsewhere.write_text(damaged, encoding="utf-8")
+        with pytest.raises(DataError, match=words):
+            read_lean_result(folder, elsewhere)
+    with pytest.raises(DataError, match=r"nowhere.csv can't be read"):
+        read_lean_result(folder, tmp_path / "nowhere.csv")
+    for name in ("one", "two"):
+        (folder / "storage" / name).mkdir()
+        (folder / "storage" / name / "ledger.csv").write_text(head, encoding="utf-8")
+    with pytest.raises(UsageError, match="holds 2 ledgers"):
+        read_lean_result(folder)
+
+
 @pytest.mark.parametrize(
     "text",
     [
