@@ -33,6 +33,7 @@ class PostTrade:
         if now_ms < self._next_ms:
             return
         self._next_ms = now_ms - now_ms % DAY_MS + self._every_ms
+        self._exchange.attribute_moves()
         for component in _SHOWN:
             name = COMPONENT_NAMES[component]
             value = self.total(component)
@@ -55,6 +56,7 @@ class PostTrade:
     def finish(self, name: str) -> None:
         """Summary statistics, and every cash flow as ``NAME/ledger.csv`` in the object store."""
         run = self._exchange.run
+        self._exchange.attribute_moves()
         for component in _SHOWN:
             self._algorithm.set_summary_statistic(f"Carry {COMPONENT_NAMES[component]}", f"{self.total(component):.8f}")
         self._algorithm.set_summary_statistic("Carry equity", f"{run.equity:.8f}")

@@ -31,6 +31,7 @@ from crypto.simulator.setup import Setup
 from crypto.simulator.state import (
     CLOSE,
     HIGH,
+    INVERSE,
     KILL,
     LOW,
     MARK_FAIL,
@@ -65,7 +66,7 @@ _TIMEOUT = int(OrderReason.TIMEOUT)
 
 
 class Rows(list[Any]):
-    """A table of rows with attributes; asking for the row after the last one adds it."""
+    """A table of rows with attributes."""
 
     def __init__(self, names: Sequence[str], rows: Sequence[Sequence[Any]] = ()) -> None:
         super().__init__(SimpleNamespace(**dict(zip(names, row, strict=True))) for row in rows)
@@ -75,6 +76,10 @@ class Rows(list[Any]):
     def shape(self) -> tuple[int]:
         """As of an array of one dimension."""
         return (len(self),)
+
+
+class Records(Rows):
+    """Rows that are appended to: asking for the row after the last one adds it."""
 
     def __getitem__(self, index: Any) -> Any:
         if index == len(self):
@@ -103,8 +108,8 @@ class Totals(dict[tuple[int, int], float]):
         super().__setitem__(index[1:], value)
 
 
-def _rows(table: Any) -> Rows:
-    return Rows(table.dtype.names, table.tolist())
+def _rows(table: Any, kind: type[Rows] = Rows) -> Rows:
+    return kind(table.dtype.names, table.tolist())
 
 
 def _table(array: Any) -> Grid:
@@ -131,7 +136,7 @@ def plain(world: World) -> World:
         attribution=cast("Any", Totals()),
         series=cast("Any", Grid((INSTANT + 1, pairs, 6))),
         **{name: _rows(getattr(world, name)) for name in tables},
-        **{name: _rows(getattr(world, name)[: counted.get(name, 0)]) for name in records},
+        **{name: _rows(getattr(world, name)[: counted.get(name, 0)], Records) for name in records},
     )
 
 
@@ -154,6 +159,8 @@ class HostedExchange:
         self._rules.latency_ms = 0  # the host fills at once, at the price that the decision saw
         self._bars = cast("Grid", self.world.bars)
         self.attribution = cast("Totals", self.world.attribution)
+        self._attributed = [row.value_price for row in self.world.legs]
+        self._has_inverse = any(row.kind == INVERSE for row in self.world.legs)
         self.run.row = INSTANT
         measure_start(self.world)
 
@@ -185,8 +192,24 @@ class HostedExchange:
     def close_bar(self, time_ms: int) -> None:
         """All bars of the instant were seen: transfers arrive, legs are revalued, the account is measured."""
         self.advance(time_ms)
-        revalue(self.world, BAR)
+        if self._has_inverse:
+            revalue(self.world, BAR)
+        else:
+            for leg, row in enumerate(self.world.legs):
+                row.value_price = self._bars[leg, BAR, VALUE]
         measure(self.world, INSTANT)
+
+    def attribute_moves(self) -> None:
+        """Attribute the price moves since the last time: before anything that changes a position, and when asked.
+
+        As long as positions stay the same, the moves of linear legs add up to one move, which is cheaper than many. An
+        inverse perp's do not, because its coin's price enters as a factor: those are attributed bar by bar.
+        """
+        if self._has_inverse:
+            return
+        for leg, row in enumerate(self.world.legs):
+            row.value_price, self._attributed[leg] = self._attributed[leg], row.value_price
+        revalue(self.world, BAR)
 
     def check(self, market: MarketHistory, *, liquidated: bool) -> None:
         """Stop where the ledger can't go on: ``DataError`` for a rate that is missing under the policy to fail.
@@ -233,6 +256,8 @@ class HostedExchange:
     def charge_borrow(self, leg: int, time_ms: int) -> Iterator[float]:
         """Hours of interest due by ``time_ms`` on what the spot leg owes: amounts in its base asset, negative."""
         row, before = self.world.legs[leg], self.run.time_ms
+        if row.debt > 0.0 and row.next_borrow_ms <= time_ms:
+            self.attribute_moves()
         while row.debt > 0.0 and row.next_borrow_ms <= time_ms:
             booked, self.run.time_ms = self.run.ledger_rows, row.next_borrow_ms
             charge_borrow_hour(self.world, leg)
@@ -281,15 +306,17 @@ class HostedExchange:
 
     def work(self) -> None:
         """Send what waits in the book, oldest first; what cannot fill now waits for the next bar or times out."""
+        orders, now = self.world.orders, self.run.time_ms
         while True:
-            waiting = [
-                (self.world.orders[row.order].arrival_ms, leg)
-                for leg, row in enumerate(self.world.legs)
-                if row.order >= 0 and 0 <= self.world.orders[row.order].arrival_ms <= self.run.time_ms
-            ]
-            if not waiting:
+            first, chosen = NEVER_MS, -1
+            for leg, row in enumerate(self.world.legs):
+                if row.order >= 0:
+                    arrival_ms = orders[row.order].arrival_ms
+                    if 0 <= arrival_ms <= now and arrival_ms < first:
+                        first, chosen = arrival_ms, leg
+            if chosen < 0:
                 return
-            self._work_leg(min(waiting)[1])
+            self._work_leg(chosen)
 
     def _work_leg(self, leg: int) -> None:
         """One order at its arrival: it leaves, waits for the next bar, or ends. Follows ``matching.arrive``."""
@@ -321,6 +348,7 @@ class HostedExchange:
 
     def filled(self, order: int, leg: int, lots: int, price: float, fee_rate: float) -> None:
         """A fill of ``lots`` (signed) at ``price`` with the fee as a fraction of its value; ``order`` -1: not ours."""
+        self.attribute_moves()
         world, row = self.world, self.world.legs[leg]
         resting = order >= 0 and world.orders[order].kind == _POST_ONLY
         reference = price if resting else self._bars[leg, BAR, OPEN]
