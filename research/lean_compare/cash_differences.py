@@ -82,6 +82,8 @@ def equity_samples(lean: LeanResult, run: StoredRun, trades: Iterable[Trade], no
     common, one, other = np.intersect1d(lean.time_ms, run.time_ms, return_indices=True)
     quiet = ~np.isin(common, np.array(busy, dtype=np.int64))
     left_out = int(common.size - quiet.sum())
+    if not common.size:
+        notes.append("equity: Lean's chart and the engine's bars have no instant in common")
     if left_out:
         notes.append(f"equity: {left_out} of {common.size} samples are at the time of a fill and left out")
     engine = run.equity - closing_fees(run)

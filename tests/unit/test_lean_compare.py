@@ -339,6 +339,13 @@ def test_settings_come_back_from_their_plain_values(name: str) -> None:
         settings_from_mapping(stored, "here")
 
 
+def test_without_common_instants_the_picture_is_empty_and_says_so(lean: LeanResult, run: StoredRun) -> None:
+    found = compare(lean, replace(run, time_ms=run.time_ms + 60_000), TOLERANCE)
+    assert compared(found)["equity"] == 0
+    assert found.not_compared == ("equity",)
+    assert "No values in this run" in render(found, lean, run)
+
+
 def test_files_hold_every_difference_and_the_page_is_self_contained(lean: LeanResult, run: StoredRun) -> None:
     found = compare(refill(lean, price=8330.4, fee=9.0), replace(run, equity=run.equity + 1.0), TOLERANCE)
     rows = list(csv.DictReader(io.StringIO(differences_csv(found))))
