@@ -48,8 +48,8 @@ def payment_section(lean: LeanResult, run: StoredRun, kind: str, tolerance: floa
 
 
 def largest_first(differences: Iterable[Difference]) -> tuple[Difference, ...]:
-    """By size, those of one size (to a millionth) by time."""
-    return tuple(sorted(differences, key=lambda item: (-round(item.amount, 6), item.time_ms)))
+    """By size, those of one size (to a tenth of a cent) by time."""
+    return tuple(sorted(differences, key=lambda item: (-round(item.amount, 3), item.time_ms)))
 
 
 def _engine_payments(run: StoredRun, kind: str) -> Payments:

@@ -128,8 +128,9 @@ def _count(section: Section) -> str:
 def _detail(section: Section) -> str:
     if not section.compared and not section.differences:
         return "nothing to compare one by one"
-    largest = f", largest {money(section.largest)}" if section.differences else ""
-    return f"{'differ' if section.differences else 'all'} of {section.compared:,} compared{largest}"
+    if not section.differences:
+        return f"all of {section.compared:,} compared"
+    return f"of {section.compared:,} compared differ, largest {money(section.largest)}"
 
 
 def equity_figure(comparison: Comparison) -> Figure:
@@ -156,7 +157,7 @@ def equity_figure(comparison: Comparison) -> Figure:
 
 
 def _table(section: Section) -> str:
-    title = f"{TITLES[section.kind]}: {_detail(section)}"
+    title = f"{len(section.differences):,} {_detail(section)}"
     rows = [
         row(
             instant(item.time_ms),
