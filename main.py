@@ -7,7 +7,6 @@ from typing import Any
 from AlgorithmImports import Globals, MarginCallModel, OrderEvent, QCAlgorithm, Slice, SubmitOrderRequest, TimeZones
 
 from crypto.errors import CarryError, RefusedError
-from crypto.pipeline.rules import values_of
 from crypto.pipeline.stages import CarrySignal, LimitGuard, PairAllocator
 from crypto.simulator.hosted import HostedExchange
 from crypto.simulator.setup import build
@@ -48,7 +47,6 @@ class CarryAlgorithm(QCAlgorithm):
         check_conventions(settings)
         self.market = market = load_lean_market(Path(Globals.data_folder), settings)
         setup = build(settings, market)
-        rules = values_of(setup.world.rules)
 
         self.order_desk = OrderDesk(self)
         self.exchange = HostedExchange(setup, self.order_desk.send, self.order_desk.cancel)
@@ -56,6 +54,7 @@ class CarryAlgorithm(QCAlgorithm):
         self.legs = LegBook(self.exchange, instruments)
         self.order_desk.connect(self.exchange, self.legs)
         self.feed = BarFeed(self.exchange, self.legs, market, settings, self._decide)
+        rules = self.exchange.world.rules[0]
         self.signal_model = CarrySignal(rules)
         self.allocator = PairAllocator(rules)
         self.risk_guard = LimitGuard(rules)
@@ -93,7 +92,7 @@ class CarryAlgorithm(QCAlgorithm):
 
     def on_data(self, slice: Slice) -> None:  # noqa: A002 - Lean's name for it
         """One bar: venue's closings first, then the stages for every pair, then the orders."""
-        now_ms = milliseconds(self.utc_time)
+        now_ms = milliseconds(self.time)
         if self.series is not None:
             self.series.take(slice)
         if not self.feed.begin(now_ms, slice.bars):
@@ -116,7 +115,7 @@ class CarryAlgorithm(QCAlgorithm):
 
     def on_order_event(self, order_event: OrderEvent) -> None:
         """Fills and refusals go into the ledger at the time they happen, which may be before ``on_data``."""
-        self.feed.close_bars(milliseconds(self.utc_time), self.current_slice.bars)
+        self.feed.close_bars(milliseconds(self.time), self.current_slice.bars)
         self.order_desk.on_event(order_event)
         self.order_desk.reconcile()
 

@@ -23,6 +23,7 @@ from models.convert import security_type
 from models.fills import Forced
 from models.legs import Leg
 
+_NEAR_ABOVE, _NEAR_BELOW = 1.0 + 1e-9, 1.0 - 1e-9  # at the border itself the account is asked, not the solved price
 Extremes = Callable[[Leg], tuple[float, float]]  # lowest and highest mark of the bar, venue quote
 
 
@@ -46,6 +47,7 @@ class LiquidationGuard:
     ) -> None:
         self._exchange = exchange
         self._tiers: dict[int, _Tiers] = {}
+        self._bounds_of: dict[int, tuple[Any, float, float]] = {}
         self._wallets: dict[tuple[int, int], list[Leg]] = {}
         self.untiered: list[str] = []
         for leg in legs[1::2]:
@@ -64,9 +66,33 @@ class LiquidationGuard:
         """Forced fills of this bar: each perp of a wallet that fell to its maintenance margin at adverse marks."""
         for (wallet, asset), legs in self._wallets.items():
             held = [leg for leg in legs if leg.row.lots != 0]
-            if held:
-                balance = self._exchange.world.holdings[wallet, asset].balance
-                yield from self._wallet_due(balance, held, extremes)
+            if not held:
+                continue
+            balance = self._exchange.world.holdings[wallet, asset].balance
+            if len(held) == 1 and self._is_safe(held[0], balance, extremes(held[0])):
+                continue
+            yield from self._wallet_due(balance, held, extremes)
+
+    def _is_safe(self, leg: Leg, balance: float, marks: tuple[float, float]) -> bool:
+        """Whether a wallet's only linear perp stays within its bounds, which hold until balance or position change."""
+        if leg.instrument.kind is Kind.INVERSE:
+            return False
+        state = (balance, leg.row.lots, leg.row.entry)
+        if leg.index not in self._bounds_of or self._bounds_of[leg.index][0] != state:
+            self._bounds_of[leg.index] = (state, *self._bounds(leg, balance, 0.0, 0.0))
+        _, lower, upper = self._bounds_of[leg.index]
+        return not (marks[0] <= lower * _NEAR_ABOVE or marks[1] >= upper * _NEAR_BELOW)
+
+    def _bounds(self, leg: Leg, balance: float, profit: float, needed: float) -> tuple[float, float]:
+        """Venue quotes between which the wallet keeps its margin while its other perps stay; NaN: no such end."""
+        row = leg.row
+        quantity = row.lots * row.base_per_lot
+        cash = liquidation.cash_linear(balance, profit, needed, quantity, row.entry / row.multiplier)
+        with_fee = RULES[leg.instrument.venue].cross_fee is ClosingFee.WITH_MAINTENANCE
+        found = liquidation.linear_bounds(cash, quantity, row.taker if with_fee else 0.0, *self._tiers[leg.index])
+        if found.status == liquidation.ALWAYS:
+            return math.inf, -math.inf
+        return found.lower * row.multiplier, found.upper * row.multiplier
 
     def _wallet_due(self, balance: float, held: Sequence[Leg], extremes: Extremes) -> Iterable[tuple[Leg, Forced]]:
         marks = {leg.index: extremes(leg)[0 if leg.row.lots > 0 else 1] for leg in held}
@@ -110,12 +136,8 @@ class LiquidationGuard:
         balance = self._exchange.world.holdings[row.wallet, row.settle_asset].balance
         profit = sum(_profit(other, other.row.value_price) for other in others)
         needed = sum(self._needed(other, other.row.value_price) for other in others)
-        quantity = row.lots * row.base_per_lot
-        cash = liquidation.cash_linear(balance, profit, needed, quantity, row.entry / row.multiplier)
-        with_fee = RULES[leg.instrument.venue].cross_fee is ClosingFee.WITH_MAINTENANCE
-        found = liquidation.linear_bounds(cash, quantity, row.taker if with_fee else 0.0, *self._tiers[leg.index])
-        price = found.lower if quantity > 0.0 else found.upper
-        return abs(float(price * row.multiplier / row.value_price) - 1.0)
+        lower, upper = self._bounds(leg, balance, profit, needed)
+        return abs(float((lower if row.lots > 0 else upper) / row.value_price) - 1.0)
 
 
 def _profit(leg: Leg, mark: float) -> float:
