@@ -54,12 +54,21 @@ def compare_liquidation(_python: str, repeats: int | None) -> list[Comparison]:
     return liquidation.compare(size if repeats is None else replace(size, repeats=repeats))
 
 
+def compare_lean_export(_python: str, repeats: int | None) -> list[Comparison]:
+    """Export to Lean's data folder against encode and deflate in series."""
+    from bench import lean_export  # noqa: PLC0415 - as above
+
+    size = lean_export.ExportSize()
+    return lean_export.compare(size if repeats is None else replace(size, repeats=repeats))
+
+
 ITEMS: dict[str, Callable[[str, int | None], list[Comparison]]] = {
     "throughput": compare_throughput,
     "panel": compare_panel,
     "six-years": compare_six_years,
     "adl": compare_adl,
     "liquidation": compare_liquidation,
+    "lean-export": compare_lean_export,
 }
 
 

@@ -41,6 +41,23 @@ class PriceSource(StrEnum):
     LAST = "last"
 
 
+class FundingClock(StrEnum):
+    """When funding is settled: at each contract's own rows, or by the clock of Lean's stock model (lean_stock.md).
+
+    ``LEAN``: at 00, 08 and 16 UTC with the last rate delivered, not for a position opened within the hour before.
+    """
+
+    CONTRACT = "contract"
+    LEAN = "lean"
+
+
+class AccountModel(StrEnum):
+    """Wallets and buying power: the venue's wallets, or Lean's one cash book with its stock margin models."""
+
+    VENUE = "venue"
+    LEAN = "lean"
+
+
 class Style(StrEnum):
     """How the first leg is sent: at market, or as post-only limit at the last close until the leg timeout."""
 
@@ -102,6 +119,7 @@ class RunSettings:
     timeframe: str = "1h"
     seed: int = 1
     account_currency: str = "USDT"
+    account: AccountModel = AccountModel.VENUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +168,7 @@ class FundingSettings:
     """Funding rules of the run. ``max_age_hours`` limits ``last_known``."""
 
     price: PriceSource = PriceSource.MARK
+    clock: FundingClock = FundingClock.CONTRACT
     missing_rate: MissingPolicy = MissingPolicy.FAIL
     missing_mark: MissingPolicy = MissingPolicy.FAIL
     max_age_hours: float = 8.0

@@ -13,7 +13,8 @@ import math
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from enum import Enum, IntEnum
 from pathlib import Path
@@ -65,19 +66,34 @@ def write_results(
     ``pages``: further text files by name, such as ``report.html``, which appear together with the rest.
     Raises ``OutputError`` when the directory exists already or can't be written; nothing half-written is left.
     """
+    with new_directory(directory) as aside:
+        _write_files(result, aside, pages or {})
+        names = sorted(path.name for path in aside.iterdir())
+    return {name: directory / name for name in names}
+
+
+def write_texts(directory: Path, texts: Mapping[str, str]) -> Mapping[str, Path]:
+    """Write text files by name into the new ``directory``, all or none; returns name -> path, errors as above."""
+    with new_directory(directory) as aside:
+        for name, text in texts.items():
+            _write_text(aside / name, text)
+    return {name: directory / name for name in texts}
+
+
+@contextmanager
+def new_directory(directory: Path) -> Iterator[Path]:
+    """Yield a folder beside ``directory`` to write into; at the end it takes that name, on any error it goes away."""
     aside = directory.parent / f".{directory.name}.partial-{secrets.token_hex(4)}"
     try:
         if directory.exists():  # a rename would replace an empty directory without a word
             raise OutputError(f"results directory {directory} exists already", remedy="give a name not taken yet")
         aside.mkdir(parents=True)
-        _write_files(result, aside, pages or {})
-        names = sorted(path.name for path in aside.iterdir())
+        yield aside
         aside.rename(directory)
     except OSError as error:
         raise _output_error(directory, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)  # gone already after the rename
-    return {name: directory / name for name in names}
 
 
 def _output_error(path: Path, error: OSError) -> OutputError:

@@ -81,7 +81,7 @@ RANGES: Mapping[str, Rule] = {
     "slippage.spot_half_spread_bps": between(0, 5_000),
     "slippage.perp_half_spread_bps": between(0, 5_000),
     "slippage.impact_bps": between(0, 5_000),
-    "slippage.max_participation": SHARE,
+    "slippage.max_participation": between(0, 1),
     "funding.max_age_hours": above(0, YEAR_HOURS),
     "borrow.hourly_rate.*.*": between(0, 0.01),
     "borrow.max_age_hours": above(0, YEAR_HOURS),

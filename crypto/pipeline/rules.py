@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from crypto.funding import grace_code
-from crypto.settings import FillPrice, FirstLeg, MarginEngine, NakedPolicy, Settings, Style
+from crypto.settings import (
+    AccountModel,
+    FillPrice,
+    FirstLeg,
+    FundingClock,
+    MarginEngine,
+    NakedPolicy,
+    Settings,
+    Style,
+)
 from crypto.units import BPS, HOUR_MS
 
 FIRST_LEG_CODES = {FirstLeg.SPOT: 0, FirstLeg.PERP: 1, FirstLeg.THIN: 2}
@@ -73,6 +82,8 @@ RULES = np.dtype(
         ("max_orders_per_hour", "i8"),
         ("grace_policy", "i8"),
         ("fill_at_last_close", "i8"),
+        ("lean_account", "i8"),  # one cash book and Lean's stock margin models
+        ("lean_scan_ms", "i8"),  # spacing of Lean's looks at a position before it pays funding; 0: contract's own clock
         ("cross_venue", "i8"),
         ("transfer_delay_ms", "i8"),
         ("cross_venue_delay_ms", "i8"),
@@ -89,6 +100,11 @@ def values_of(rules: Any) -> Any:
 
 def _alpha(bar_hours: float, half_life_hours: float) -> float:
     return 1.0 - math.pow(0.5, bar_hours / half_life_hours)
+
+
+def uses_margin_engine(settings: Settings) -> bool:
+    """Whether the venue checks margin in this run; Lean's one cash book has a margin model of its own."""
+    return settings.margin.engine is MarginEngine.VENUE and settings.run.account is not AccountModel.LEAN
 
 
 def build_rules(settings: Settings, start_ms: int, bar_ms: int) -> Any:
@@ -133,6 +149,8 @@ def _execution_rules(row: Any, settings: Settings, bar_ms: int) -> None:
     row.max_orders_per_hour = execution.max_orders_per_hour
     row.grace_policy = grace_code(settings.funding.grace)
     row.fill_at_last_close = int(execution.fill_price is FillPrice.LAST_CLOSE)
+    row.lean_account = int(settings.run.account is AccountModel.LEAN)
+    row.lean_scan_ms = max(HOUR_MS, bar_ms) if settings.funding.clock is FundingClock.LEAN else 0
     row.cross_venue = int(settings.transfers.cross_venue)
     row.transfer_delay_ms = settings.transfers.delay_ms
     row.cross_venue_delay_ms = settings.transfers.cross_venue_delay_ms
@@ -154,5 +172,5 @@ def _risk_rules(row: Any, settings: Settings) -> None:
     row.oracle_recovery_bars = risk.oracle_recovery_bars
     row.naked_policy = NAKED_CODES[risk.naked_policy]
     row.naked_wait_ms = round(risk.naked_wait_hours * HOUR_MS)
-    row.margin_engine = int(settings.margin.engine is MarginEngine.VENUE)
+    row.margin_engine = int(uses_margin_engine(settings))
     row.liquidity_gap = settings.margin.liquidity_gap

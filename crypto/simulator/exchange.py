@@ -157,19 +157,30 @@ def advance(world: World, instant: int) -> int:
 @kernel
 def measure(world: World, instant: int) -> None:
     """Record equity, profit and exposure of the instant, and what every pair sees of it."""
-    run, rules = world.run[0], world.rules[0]
-    equity = measure_wallets(world, instant)
-    run.equity = equity
-    run.peak_equity = max(run.peak_equity, equity)
-    if run.killed == 0 and drawdown_breached(equity, run.peak_equity, rules.max_drawdown):
-        run.killed = 1
-        note(world, KILL, -1, 0, -1, 0, equity, run.peak_equity, 0.0)
+    judge_equity(world, measure_wallets(world, instant))
     for pair in range(world.pairs.shape[0]):
         _measure_pair(world, instant, pair)
+    look(world, instant)
+    world.run[0].row = instant + 1
+
+
+@kernel
+def look(world: World, instant: int) -> None:
+    """Let the guards look at every pair that was measured, and say what its position needs besides the signal."""
     watch(world, instant)
     for pair in range(world.pairs.shape[0]):
         world.quotes[pair].attention = _attention(world, pair)
-    run.row = instant + 1
+
+
+@kernel
+def judge_equity(world: World, equity: float) -> None:
+    """Keep the account's equity and its peak, and pull the kill switch when it fell too far."""
+    run = world.run[0]
+    run.equity = equity
+    run.peak_equity = max(run.peak_equity, equity)
+    if run.killed == 0 and drawdown_breached(equity, run.peak_equity, world.rules[0].max_drawdown):
+        run.killed = 1
+        note(world, KILL, -1, 0, -1, 0, equity, run.peak_equity, 0.0)
 
 
 @kernel
@@ -206,10 +217,22 @@ def _quote_bar(world: World, instant: int, pair: int) -> None:
 @kernel
 def _measure_pair(world: World, instant: int, pair: int) -> None:
     _quote_bar(world, instant, pair)
+    measure_position(world, pair)
+    quote, series = world.quotes[pair], world.series
+    fresh = quote.spot_fresh == 1 and quote.perp_fresh == 1
+    series[instant, pair, PNL] = world.pairs[pair].pnl
+    series[instant, pair, BASIS_BPS] = basis.basis(quote.spot, quote.perp) * 1e4 if fresh else math.nan
+    series[instant, pair, SPOT_VALUE] = spot_base(world, 2 * pair) * quote.spot
+    series[instant, pair, PERP_VALUE] = perp_base(world, 2 * pair + 1) * quote.mark
+    series[instant, pair, COLLATERAL] = quote.collateral_ratio
+
+
+@kernel
+def measure_position(world: World, pair: int) -> None:
+    """Profit of a pair, the margin behind its perp and what the position needs, at the prices of the quote."""
     row, quote = world.pairs[pair], world.quotes[pair]
-    spot, perp = 2 * pair, 2 * pair + 1
+    perp = 2 * pair + 1
     row.pnl = pair_pnl(world, pair)
-    world.series[instant, pair, PNL] = row.pnl
     if row.direction != 0:
         row.trip_peak_pnl = max(row.trip_peak_pnl, row.pnl - row.trip_start_pnl)
     quote.notional = notional(world, perp)
@@ -219,14 +242,8 @@ def _measure_pair(world: World, instant: int, pair: int) -> None:
     price = asset_price(world, leg.wallet, leg.settle_asset)
     equity = (backing.balance + backing.unrealised) * price + backing.collateral
     quote.collateral_ratio = equity / backed if backed > 0.0 else math.nan
-    if backed > 0.0 and equity <= 0.0:
+    if backed > 0.0 and equity <= 0.0 and world.rules[0].lean_account == 0:
         stop_insolvent(world, leg.wallet)
-    series = world.series
-    fresh = quote.spot_fresh == 1 and quote.perp_fresh == 1
-    series[instant, pair, BASIS_BPS] = basis.basis(quote.spot, quote.perp) * 1e4 if fresh else math.nan
-    series[instant, pair, SPOT_VALUE] = spot_base(world, spot) * quote.spot
-    series[instant, pair, PERP_VALUE] = perp_base(world, perp) * quote.mark
-    series[instant, pair, COLLATERAL] = quote.collateral_ratio
 
 
 @kernel

@@ -220,6 +220,7 @@ def book_perp(
     if opened != 0:
         row.entry = _average_entry(row.entry, row.lots + closed, price, opened, row.kind)
     _settle_grace(world, leg, order, lots)
+    _note_holding(world, leg, row.lots + lots)
     row.lots += lots
     if row.lots == 0:
         row.entry = 0.0
@@ -229,6 +230,16 @@ def book_perp(
     attribute(world, leg, _DELTA, delta)
     attribute(world, leg, _BASIS, unrealised * unit - slippage * unit - delta)
     return float(fee * unit), float(slippage * unit)
+
+
+@kernel
+def _note_holding(world: World, leg: int, lots: int) -> None:
+    """Since when the position is held as Lean's looks at its clock see it: flat between two of them is not seen."""
+    row, now, scan = world.legs[leg], world.run[0].time_ms, world.rules[0].lean_scan_ms
+    if lots == 0:
+        row.flat_since_ms = now
+    elif scan > 0 and row.lots == 0 and now // scan * scan > row.flat_since_ms:
+        row.held_since_ms = now
 
 
 @kernel

@@ -13,7 +13,8 @@ from crypto.instruments import Instrument, Kind
 from crypto.insurance import fund_rule
 from crypto.liquidation_stages import stage_of
 from crypto.market import Floats
-from crypto.settings import EarlyTiers, MarginEngine, Settings
+from crypto.pipeline.rules import uses_margin_engine
+from crypto.settings import EarlyTiers, Settings
 from crypto.simulator.state import TIER_TABLE
 from crypto.tiers import TierBook, TierTable
 from crypto.units import iso
@@ -38,7 +39,7 @@ def margin_tables(
     columns: list[Floats] = []
     rows: list[tuple[int, int, int]] = []
     count = 0
-    if settings.margin.engine is MarginEngine.VENUE:
+    if uses_margin_engine(settings):
         for leg, instrument in enumerate(instruments):
             if instrument.kind is Kind.SPOT:
                 continue

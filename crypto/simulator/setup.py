@@ -19,11 +19,12 @@ from crypto.pipeline.orders import ORDER
 from crypto.pipeline.post_trade import TRIP
 from crypto.pipeline.rules import build_rules
 from crypto.pipeline.signal import POSITION
-from crypto.settings import FirstLeg, PriceSource, Settings, Style
+from crypto.settings import AccountModel, FirstLeg, PriceSource, Settings, Style
 from crypto.simulator.adl_tables import adl_tables
 from crypto.simulator.gaps import borrow_table, settlement_table
 from crypto.simulator.margin_tables import margin_tables
 from crypto.simulator.state import (
+    BAR_COLUMNS,
     CLOSE,
     HOLDING,
     INVERSE,
@@ -38,6 +39,7 @@ from crypto.simulator.state import (
     QUOTE,
     RUN,
     RUNNING,
+    SERIES_COLUMNS,
     SPOT,
     TRANSFER,
     VALUE,
@@ -55,7 +57,7 @@ from crypto.venues.shipped_tiers import SHIPPED_TIERS
 KIND_CODES = {Kind.SPOT: SPOT, Kind.LINEAR: LINEAR, Kind.INVERSE: INVERSE}
 ACCOUNT_QUOTES = {"USDT": {"USDT", "USD"}}  # quotes that count one to one; inverse contracts are quoted in USD
 _MARGIN_QUOTE = "USD"
-SERIES_COLUMNS = 7
+LEAN_CASH_BOOK = "lean:cash_book"  # the one wallet of run.account = "lean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +183,15 @@ def _check_pairs(pairs: Sequence[Pair], settings: Settings) -> None:
         seen.add(key)
 
 
-def wallet_name(instrument: Instrument) -> str:
-    """Wallet (``venue:name``) in which an instrument's balance and margin live."""
+def wallet_name(instrument: Instrument, account: AccountModel = AccountModel.VENUE) -> str:
+    """Wallet (``venue:name``) in which an instrument's balance and margin live; Lean has one for all."""
+    if account is AccountModel.LEAN:
+        return LEAN_CASH_BOOK
     return f"{instrument.venue}:{find_venue(instrument.venue).wallets[instrument.kind]}"
 
 
 def _wallets(instruments: Sequence[Instrument], settings: Settings) -> tuple[tuple[str, ...], dict[str, str]]:
-    used = {leg.key: wallet_name(leg) for leg in instruments}
+    used = {leg.key: wallet_name(leg, settings.run.account) for leg in instruments}
     names = sorted(set(used.values()))
     for name in settings.wallets:
         if name not in names:
@@ -221,7 +225,7 @@ def _bars(histories: Sequence[InstrumentHistory], values: Sequence[Floats], *, o
 
     Extremes of the mark: of the mark's own bar, else of the opens and closes that were traded, never of single prints.
     """
-    table = np.full((len(histories), values[0].size, 8), math.nan)
+    table = np.full((len(histories), values[0].size, BAR_COLUMNS), math.nan)
     for leg, (history, value) in enumerate(zip(histories, values, strict=True)):
         bars = history.bars
         for column, source in enumerate((bars.open, bars.high, bars.low, bars.close, bars.volume)):
@@ -269,6 +273,9 @@ def _valuation(histories: Sequence[InstrumentHistory], settings: Settings, notes
             continue
         first[histories[leg].key] = leg
         closes = _traded_close(histories[leg])
+        if settings.run.account is AccountModel.LEAN:  # Lean values everything on its last trade
+            rows[leg] = forward_fill(closes)
+            continue
         rows[leg] = _carried(closes, rows[leg + 1])
         absent = int(np.isnan(closes).sum())
         if absent:
@@ -321,7 +328,7 @@ def _fill_leg(row: Any, instrument: Instrument, settings: Settings) -> None:
     row.base_per_lot = math.nan if inverse else float(instrument.value_per_lot)
     row.quote_per_lot = float(instrument.value_per_lot) if inverse else math.nan
     row.multiplier = 1.0 if inverse else float(instrument.multiplier)
-    maker, taker = _fee_rates(instrument, owner, settings)
+    maker, taker = fee_rates(instrument, owner, settings)
     row.maker, row.taker = maker, taker
     spot = instrument.kind is Kind.SPOT
     row.fee_in_base = int(spot and settings.fees.spot_buy_fee_in_base and owner.fees[Kind.SPOT].spot_buy_fee_in_base)
@@ -340,7 +347,8 @@ def _fill_leg(row: Any, instrument: Instrument, settings: Settings) -> None:
     row.order = -1
 
 
-def _fee_rates(instrument: Instrument, owner: Venue, settings: Settings) -> tuple[float, float]:
+def fee_rates(instrument: Instrument, owner: Venue, settings: Settings) -> tuple[float, float]:
+    """Maker and taker rate of an instrument on its venue: its tier's, or what the settings put in their place."""
     tier = settings.fees.tier.get(instrument.venue, "VIP0")
     override = settings.fees.override.get(instrument.key, {})
     for name in override:

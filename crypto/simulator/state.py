@@ -74,6 +74,8 @@ LEG = np.dtype(
         ("grace_until_ms", "i8"),
         ("grace_row", "i8"),  # settlement that the grace seconds belong to
         ("next_borrow_ms", "i8"),
+        ("flat_since_ms", "i8"),  # perp: when it last became flat, and since when Lean's hourly look sees it held
+        ("held_since_ms", "i8"),
         ("order", "i8"),  # working order, -1: none
     ],
     align=True,
@@ -308,6 +310,9 @@ MAX_TRANSFERS = 64
 OPEN, HIGH, LOW, CLOSE, VOLUME, VALUE, MARK_HIGH, MARK_LOW = range(8)
 
 BASIS_BPS, CARRY_ANNUAL, SPOT_VALUE, PERP_VALUE, COLLATERAL, PNL, DISTANCE = range(7)  # columns of World.series
+
+
+BAR_COLUMNS, SERIES_COLUMNS = 8, 7
 
 
 class World(NamedTuple):

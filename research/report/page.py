@@ -58,7 +58,7 @@ def render(result: BacktestResult) -> str:
         '<a class="skip" href="#main">To the results</a>'
         f'{_header(result)}{_navigation()}<main id="main">{_tiles(result)}{_body(result, figures)}</main>'
         f"{_footer(result)}"
-        f'<script type="application/json" id="figures">{script_safe(_figure_json(figures))}</script>'
+        f'<script type="application/json" id="figures">{script_safe(figure_json(figures))}</script>'
         f'<script type="application/json" id="round-trips">{script_safe(tables.trip_rows(result))}</script>'
         f"<script>{get_plotlyjs()}</script><script>{SCRIPT}</script></body></html>\n"
     )
@@ -75,7 +75,8 @@ def run_name(result: BacktestResult) -> str:
     return str(name) if name else "carry"
 
 
-def _figure_json(figures: Mapping[str, Figure]) -> str:
+def figure_json(figures: Mapping[str, Figure]) -> str:
+    """Palettes and figures as the page's script reads them."""
     drawn = {
         key: {
             "data": figure.data,

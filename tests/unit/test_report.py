@@ -187,7 +187,9 @@ def test_attribution_lines_end_at_the_totals(two_years: BacktestResult, page: st
 
 def test_attribution_table_ends_in_the_equity_change_and_the_residual() -> None:
     text = words_of(tiny_result())
-    assert f"BTC binance {MINUS}2.50 0.00 +8.00 0.00 {MINUS}0.50 0.00 0.00 0.00 0.00 0.00 0.00 +5.00 +5.00 0.0e+00" in text
+    assert (
+        f"BTC binance {MINUS}2.50 0.00 +8.00 0.00 {MINUS}0.50 0.00 0.00 0.00 0.00 0.00 0.00 +5.00 +5.00 0.0e+00" in text
+    )
     assert "No pair 0.00 0.00 0.00 0.00 0.00 0.00 +1.00 0.00 0.00 0.00 0.00 +1.00 – –" in text
     assert "Equity change +6.00" in text
     assert "Residual 0.0e+00" in text
