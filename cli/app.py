@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from cli import console
 
-COMMAND_MODULES = ("cli.sample", "cli.ingest", "cli.data", "cli.backtest", "cli.calc")
+COMMAND_MODULES = ("cli.sample", "cli.ingest", "cli.data", "cli.backtest", "cli.calc", "cli.simulate")
 
 HELP = """Backtest spot/perp basis trades with exact two-leg accounting.
 
