@@ -203,7 +203,9 @@ def _wallet_components(result: BacktestResult) -> dict[str, NDArray[np.float64]]
 
 
 def _pair_series(result: BacktestResult) -> dict[str, NDArray[np.float64]]:
-    names = ("pair_pnl", "basis_bps", "carry_annual", "spot_value", "perp_value", "collateral_ratio")
+    names = (
+        "pair_pnl", "basis_bps", "carry_annual", "spot_value", "perp_value", "collateral_ratio", "liquidation_distance",
+    )  # fmt: skip
     return {name: getattr(result, name) for name in names}
 
 
