@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from bench import adl, liquidation, machine, panel, report
+from bench import adl, first_passage, liquidation, machine, panel, report
 from bench.comparison import Comparison
 from bench.equality import ResultsDifferError
 from bench.peers.process import PYTHON_VARIABLE, PeerError, default_python
@@ -62,6 +62,12 @@ def compare_lean_export(_python: str, repeats: int | None) -> list[Comparison]:
     return lean_export.compare(size if repeats is None else replace(size, repeats=repeats))
 
 
+def compare_first_passage(_python: str, repeats: int | None) -> list[Comparison]:
+    """First passages against the drawing of their normals."""
+    size = first_passage.FirstPassageSize()
+    return first_passage.compare(size if repeats is None else replace(size, repeats=repeats))
+
+
 ITEMS: dict[str, Callable[[str, int | None], list[Comparison]]] = {
     "throughput": compare_throughput,
     "panel": compare_panel,
@@ -69,6 +75,7 @@ ITEMS: dict[str, Callable[[str, int | None], list[Comparison]]] = {
     "adl": compare_adl,
     "liquidation": compare_liquidation,
     "lean-export": compare_lean_export,
+    "first-passage": compare_first_passage,
 }
 
 

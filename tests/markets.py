@@ -223,7 +223,7 @@ def digest(result: BacktestResult) -> dict[str, str]:
     """Hash of the bytes of every record and series: equal only for runs that are equal to the bit."""
     arrays = (
         "ledger", "orders", "trips", "wallet_equity", "pair_pnl", "attribution", "wallet_attribution", "basis_bps",
-        "carry_annual", "spot_value", "perp_value", "collateral_ratio",
+        "carry_annual", "spot_value", "perp_value", "collateral_ratio", "liquidation_distance",
     )  # fmt: skip
     found = {name: hashlib.sha256(np.ascontiguousarray(getattr(result, name)).tobytes()).hexdigest() for name in arrays}
     found["journal"] = hashlib.sha256(repr(result.journal).encode()).hexdigest()

@@ -59,6 +59,7 @@ def outcome(
         spot_value=_from_start(series[:, :, state.SPOT_VALUE]),
         perp_value=_from_start(series[:, :, state.PERP_VALUE]),
         collateral_ratio=series[:, :, state.COLLATERAL].copy(),
+        liquidation_distance=series[:, :, state.DISTANCE].copy(),
         ledger=ledger,
         orders=orders,
         trips=trips,
