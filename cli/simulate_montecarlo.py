@@ -118,6 +118,7 @@ def montecarlo(
     from research.laboratory import montecarlo as study  # noqa: PLC0415 - numba and plotly take their time
 
     jumps = dict(zip(JUMP_FLAGS, (volatility, jump_rate, jump_mean, jump_deviation), strict=True))
+    options.contract_of(instrument)
     _check_model(model, jumps, block_hours, antithetic)
     if wallet is not None and notional is not None:
         raise UsageError("--wallet and --notional contradict each other", remedy="give one of them")
@@ -219,8 +220,7 @@ def _margin(
     if not asked:
         if flags.tier is not None:
             raise UsageError("--leverage is missing: a tier given by hand names no largest one", remedy="give it")
-        in_tier = own / entry if own is not None and kind.value == "inverse" else own
-        most = barriers.largest_leverage(table, entry, in_tier, size)
+        most = barriers.largest_leverage(table, entry, own, size)
         asked = tuple(barriers.even_ladder(1.0, most, LADDER_SIZE))
     fee = closing_fee(
         liquidation_rule(venue).isolated_fee, venue, kind, inputs.optional(inputs.fraction, "--taker", taker)

@@ -96,7 +96,8 @@ def run_waterfall(
     fill_value = _whole(lots[rows] * unit * fill)
     equity = wallet[rows] + fill_value - entry_value[rows]
     fund = round(fund_balance * MONEY)
-    may_spend = int(spendable(fund_rule, Pool(fund, fund)))
+    # The rule speaks of quote units: one venue has a balance below which another rule holds.
+    may_spend = min(fund, int(spendable(fund_rule, Pool(fund_balance, fund_balance)) * MONEY))
     paid, fate = np.zeros(rows.size, dtype=np.int64), np.zeros(rows.size, dtype=np.int64)
     _drain(equity, may_spend, fund_rule.keeps_surplus, paid, fate)
 

@@ -21,9 +21,9 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _RETRY = np.uint64(0xD1B54A32D192ED03)
-_S11, _S27, _S30, _S31 = (np.uint64(shift) for shift in (11, 27, 30, 31))
+_S12, _S27, _S30, _S31 = (np.uint64(shift) for shift in (12, 27, 30, 31))
 _LAYER_MASK = np.uint64(255)
-_UNIT = 2.0**-53
+_UNIT = 2.0**-52
 PATH_BITS = 24  # numbers of a path's streams are counted in its own 2**24
 
 # Ziggurat: ``TAIL`` is where the base layer ends; every layer has the same area.
@@ -65,8 +65,8 @@ def word_at(key: Any, counter: Any) -> Any:
 
 @kernel
 def uniform(word: Any) -> float:
-    """A number within (0, 1) of 64 random bits, never 0 or 1."""
-    return float((np.float64(np.int64(word >> _S11)) + 0.5) * _UNIT)
+    """A number within (0, 1) of 64 random bits, never 0 or 1: middles of 2**52 cells, which floats hold exactly."""
+    return float((np.float64(np.int64(word >> _S12)) + 0.5) * _UNIT)
 
 
 def stream_key(seed: int, name: str) -> Any:

@@ -103,7 +103,9 @@ def ladder(question: MarginQuestion, settlements: int) -> MarginLadder:
     # A formula of sums, which holds for columns as for single numbers.
     cash = np.array(build(left, 0.0, 0.0, quantity, question.entry_price), dtype=np.float64)  # type: ignore[arg-type]
     found = _prices(question, cash, quantity, is_inverse)
-    distance = question.side * (math.log(question.entry_price) - np.log(found))
+    ends = (found > 0) & np.isfinite(found)
+    distance = question.side * (math.log(question.entry_price) - np.log(np.where(ends, found, question.entry_price)))
+    distance = np.where(ends, distance, np.inf)
     return MarginLadder(leverages, notional, margin, found[0], _ordered(distance))
 
 

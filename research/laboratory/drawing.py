@@ -115,7 +115,7 @@ def plane(
         "hovermode": "closest",
         "legend": {"orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"},
         "xaxis": {"title": {"text": x_title, "standoff": 8}, "zeroline": False} | (x or {}),
-        "yaxis": {"title": {"text": y_title, "standoff": 8}, "nticks": 7} | (y or {}),
+        "yaxis": {"title": {"text": y_title, "standoff": 8}, "nticks": 7, "automargin": True} | (y or {}),
         "annotations": [],
     }
 

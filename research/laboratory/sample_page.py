@@ -156,8 +156,8 @@ def _lights(study: SampleStudy) -> str:
 def _notes(study: SampleStudy) -> list[str]:
     events = (
         f"Each of the {study.events:,} sampled events is allocated anew: Hyperliquid's published index ranks its"
-        " sampled counterparties by their account values at that moment, and what they gave up together is taken from the top."
-        " An event is reproduced when every position is closed to the lot as the venue closed it."
+        " sampled counterparties by their account values at that moment, and what they gave up together is taken from"
+        " the top. An event is reproduced when every position is closed to the lot as the venue closed it."
     )
     several = (
         f"{study.several} events hold more than one sampled position, {study.partial} positions were closed in part;"
