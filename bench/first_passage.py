@@ -40,7 +40,7 @@ class FirstPassageSize:
 
     paths: int = 20_000
     steps: int = 720
-    repeats: int = 9
+    repeats: int = 31  # short runs, so many: a busy machine moves each of them by a third
 
 
 def distances(leverages: Floats) -> Floats:
