@@ -22,6 +22,11 @@ COMMAND_MODULES = (
     "cli.simulate",
     "cli.lean",
     "cli.lean_compare",
+    "cli.fetch",
+    "cli.feed",
+    "cli.oracle",
+    "cli.funding",
+    "cli.venues",
 )
 
 HELP = """Backtest spot/perp basis trades with exact two-leg accounting.

@@ -22,6 +22,10 @@ Config = Annotated[Path, typer.Option("--config", "-c", help="Settings file; the
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change one key, section.key=value; may be given again.")
 ]
+Instruments = Annotated[
+    list[Path] | None,
+    typer.Option("--instruments", help="Filters of instruments, a file of carry fetch markets; may be given again."),
+]
 Start = Annotated[str | None, typer.Option("--start", help="First instant, ISO date, UTC.")]
 End = Annotated[str | None, typer.Option("--end", help="Last instant, ISO date, UTC, exclusive.")]
 Lake = Annotated[Path | None, typer.Option("--lake", help="Folder of the Parquet lake.")]
@@ -38,6 +42,7 @@ def register(app: typer.Typer) -> None:
 def run(
     config: Config = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    instruments: Instruments = None,
     start: Start = None,
     end: End = None,
     lake: Lake = None,
@@ -57,7 +62,7 @@ def run(
     changes += [f"{key}={value}" for key, value in given if value is not None]
     if no_report:
         changes.append("output.report=false")
-    settings = load_settings(config, changes)
+    settings = load_settings(config, changes, instruments or ())
     if lake_of(settings) == BUNDLED_SAMPLE:
         console.note("Input: the bundled sample market. It is SYNTHETIC; its results say nothing about real markets.")
     finished = backtest(settings, compiled=not python, stage=console.progress, announce=console.note)

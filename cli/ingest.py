@@ -16,7 +16,7 @@ from rich.text import Text
 from cli.console import JsonFlag, emit, out, progress
 from crypto.errors import UsageError
 from crypto.units import iso
-from data.store import delimited, freqtrade
+from data.store import delimited, freqtrade, funding_table
 from data.store.lake import Lake, SeriesKey
 from data.store.pieces import Ingested, IngestOptions, Piece, ingest_piece, instrument_symbol
 
@@ -37,6 +37,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, write
 Source = Annotated[str, typer.Option("--source", help="Label of where the data come from, kept in the lake.")]
 
 DEFAULT_LAKE = Path("data/lake")
+_SERIES_SHOWN = 60
 
 
 def register(app: typer.Typer) -> None:
@@ -49,6 +50,7 @@ def register(app: typer.Typer) -> None:
     group.command("freqtrade")(ingest_freqtrade)
     group.command("csv")(ingest_csv)
     group.command("lean")(ingest_lean)
+    group.command("funding-table")(ingest_funding_table)
     app.add_typer(group, name="ingest")
 
 
@@ -170,6 +172,46 @@ def ingest_lean(
     _report(outcomes, list(found.skipped), options, lake, json)
 
 
+def ingest_funding_table(
+    path: Annotated[Path, typer.Argument(help="Long table: CSV (may be gzipped) or Parquet.")],
+    venue: Venue,
+    kind: Annotated[str, typer.Option("--kind", help="linear or inverse.")] = "linear",
+    symbols: Annotated[str, typer.Option("--symbols", help="Only these, separated by commas.")] = "",
+    suffix: Annotated[str, typer.Option("--suffix", help="Put behind each symbol: USDT where the file says BTC.")] = "",
+    time_column: Annotated[str, typer.Option("--time-column", help="Column with the settlement.")] = "timestamp",
+    time_unit: Annotated[str, typer.Option("--time-unit", help="s, ms, us or iso (UTC).")] = "ms",
+    columns: Annotated[
+        str, typer.Option("--columns", help="Names in the file where they differ: symbol=coin,funding_rate=rate.")
+    ] = "",
+    where: Annotated[str, typer.Option("--where", help="Only rows with these values: venue=bybit.")] = "",
+    repair: Annotated[str, typer.Option("--repair", help="sort, dedupe (exact repeats) or both: sort,dedupe.")] = "",
+    delimiter: Annotated[str, typer.Option("--delimiter", help="Character between the fields.")] = ",",
+    replace: Replace = False,
+    dry_run: DryRun = False,
+    source: Source = "",
+    lake: LakeOption = DEFAULT_LAKE,
+    json: JsonFlag = False,
+) -> None:
+    """Read funding of many symbols out of one long table, a row per settlement and symbol.
+
+    Columns timestamp, symbol, funding_rate and, if known, mark_price. Each symbol becomes a series of the lake.
+
+    Example: carry ingest funding-table funding_all_symbols.csv.gz --venue binance
+    """
+    text = delimited.Layout(
+        time_column=time_column,
+        time_unit=time_unit,
+        columns=delimited.parse_assignments("columns", columns),
+        where=delimited.parse_assignments("where", where),
+        repair=tuple(_list(repair)),
+        delimiter=delimiter,
+    )
+    layout = funding_table.TableLayout(text, suffix, tuple(instrument_symbol(name) for name in _list(symbols)))
+    pieces = funding_table.read_table(path, venue, kind, layout, source or f"funding table {path.name}")
+    options = _options("", False, replace, dry_run)
+    _report(_ingest_all(Lake(lake), pieces, len(pieces), options), [], options, lake, json)
+
+
 def _options(resample: str, drop_last: bool, replace: bool, dry_run: bool) -> IngestOptions:
     return IngestOptions(resample, drop_last, replace, dry_run, now_ms=time.time_ns() // 1_000_000)
 
@@ -218,7 +260,11 @@ def _plain(outcome: Ingested) -> dict[str, Any]:
 def _view(outcomes: list[Ingested], skipped: list[freqtrade.Skipped], options: IngestOptions, lake: Path) -> Group:
     added = sum(outcome.merge.added for outcome in outcomes)
     verb = "would be added (dry run, nothing written)" if options.dry_run else "added"
-    parts: list[Table | Text] = [Text(f"{added:,} rows {verb}: {lake}", style="bold"), _table(outcomes)]
+    parts: list[Table | Text] = [Text(f"{added:,} rows {verb}: {lake}", style="bold"), _table(outcomes[:_SERIES_SHOWN])]
+    if len(outcomes) > _SERIES_SHOWN:
+        parts.append(
+            Text(f"and {len(outcomes) - _SERIES_SHOWN:,} more series (carry data list shows all)", style="dim")
+        )
     parts += [Text(f"{file.name}: skipped, {file.reason}", style="yellow") for file in skipped]
     return Group(*parts)
 

@@ -23,14 +23,18 @@ from typing import Any
 
 from crypto.errors import SettingsError, UsageError
 from crypto.settings import Settings
+from data.instruments_file import read_instruments
 from data.settings_rules import FREE_NAMES, RANGES, check_together
 
 REMEDY = "config/carry.toml explains every key with its unit, range and default"
 LARGEST_INTEGER = 2**63 - 1
 
 
-def load_settings(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(path: Path | None, overrides: Sequence[str] = (), instruments: Sequence[Path] = ()) -> Settings:
     """Settings from the TOML file ``path`` (None: the defaults), changed by ``section.key=value`` overrides.
+
+    ``instruments``: files of ``carry fetch markets``; a pair's instrument that has no table in the settings takes its
+    filters from the last of them that has it.
 
     Raises ``SettingsError`` that lists every problem, one per line, or says why the file can't be read;
     ``UsageError`` for an override that isn't of that form.
@@ -38,6 +42,7 @@ def load_settings(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
     document = {} if path is None else _read_document(path)
     for override in overrides:
         _apply_override(document, override)
+    _add_instruments(document, instruments)
     reader = _Reader()
     settings = reader.table(document, Settings, _Place())
     problems = [*reader.problems, *check_together(settings, reader.failed)]
@@ -113,6 +118,19 @@ def _read_document(path: Path) -> dict[str, Any]:
         ) from error
     except RecursionError as error:
         raise SettingsError(f"settings file {path}: values are nested too deeply", remedy=REMEDY) from error
+
+
+def _add_instruments(document: dict[str, Any], files: Sequence[Path]) -> None:
+    """Put tables of the pairs' instruments into the document, below those that it has itself."""
+    pairs = document.get("pairs", [])
+    named = [pair for pair in pairs if isinstance(pair, dict)] if isinstance(pairs, list) else []
+    wanted = {leg for pair in named for leg in (pair.get("spot"), pair.get("perp")) if isinstance(leg, str)}
+    found: dict[str, Any] = {}
+    for file in files:
+        found |= read_instruments(file, wanted)
+    own = document.get("instruments", {})
+    if found and isinstance(own, dict):
+        document["instruments"] = found | own
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

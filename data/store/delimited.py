@@ -78,15 +78,16 @@ def read_file(path: Path, key: SeriesKey, layout: Layout, source: str) -> Piece:
     """
     _check_mapping(key, layout)
     content, source_file = read_source(path, path.name)
-    rows = _where(_Rows(_table(path, content, layout), Origin(str(path), 1 if layout.names else 2)), layout.where)
-    columns, origin, notes = _repaired(_columns(rows, key, layout), rows.origin, layout.repair)
+    origin = Origin(str(path), 1 if layout.names else 2)
+    rows = chosen_rows(TextRows(text_table(path, content, layout), origin), layout.where)
+    columns, origin, notes = repaired(_columns(rows, key, layout), rows.origin, layout.repair)
     if not content.endswith((b"\n", b"\r")):
         notes.append("the file does not end with a line end: check its last row")
     return Piece(key, columns, Provenance(source, (source_file,)), origin, tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
+class TextRows:
     """Text columns, and where each row stands in the file."""
 
     table: pa.Table
@@ -104,7 +105,7 @@ def _check_mapping(key: SeriesKey, layout: Layout) -> None:
             raise UsageError(f"--columns {name}=...: {key.series} has no {name}", remedy=f"it has {', '.join(known)}")
 
 
-def _table(path: Path, content: bytes, layout: Layout) -> pa.Table:
+def text_table(path: Path, content: bytes, layout: Layout) -> pa.Table:
     """All columns as text. ``DataError`` where a row has more or fewer fields than the header."""
     body = content.rstrip(b"\r\n\t ") + b"\n"
     if not body.strip():
@@ -151,22 +152,23 @@ def _malformed(path: Path, detail: str) -> DataError:
     )
 
 
-def _where(rows: _Rows, conditions: Mapping[str, str]) -> _Rows:
+def chosen_rows(rows: TextRows, conditions: Mapping[str, str]) -> TextRows:
     """Only the rows in which each named column has the wanted text."""
     if not conditions:
         return rows
     keep: NDArray[np.bool_] = np.ones(rows.table.num_rows, dtype=bool)
     for name, value in conditions.items():
-        keep &= pc.equal(_text(rows, name), value).to_numpy()
+        keep &= pc.equal(text_column(rows, name), value).to_numpy()
         if not keep.any():
             raise UsageError(
                 f"--where {name}={value}: no row of {rows.origin.name} has it",
                 remedy=f"look at column {name} of the file",
             )
-    return _Rows(rows.table.filter(pa.array(keep)), replace(rows.origin, places=np.flatnonzero(keep)))
+    return TextRows(rows.table.filter(pa.array(keep)), replace(rows.origin, places=np.flatnonzero(keep)))
 
 
-def _text(rows: _Rows, name: str) -> pa.ChunkedArray:
+def text_column(rows: TextRows, name: str) -> pa.ChunkedArray:
+    """A column as text; ``DataError`` with the columns there are when the file has none of that name."""
     if name not in rows.table.column_names:
         raise DataError(
             f"{rows.origin.name} has no column {name!r}; it has {', '.join(rows.table.column_names)}",
@@ -175,21 +177,22 @@ def _text(rows: _Rows, name: str) -> pa.ChunkedArray:
     return rows.table.column(name)
 
 
-def _columns(rows: _Rows, key: SeriesKey, layout: Layout) -> Columns:
-    columns: Columns = {"time_ms": _stamps(rows, layout)}
+def _columns(rows: TextRows, key: SeriesKey, layout: Layout) -> Columns:
+    columns: Columns = {"time_ms": stamps(rows, layout)}
     for name in COLUMNS[key.series][1:]:
         if name == "hourly_rate" and "daily_rate" in layout.columns:
-            columns[name] = _numbers(rows, layout.columns["daily_rate"]) / _HOURS_PER_DAY
+            columns[name] = numbers(rows, layout.columns["daily_rate"]) / _HOURS_PER_DAY
         else:
-            columns[name] = _numbers(rows, layout.columns.get(name, name))
+            columns[name] = numbers(rows, layout.columns.get(name, name))
     for name in OPTIONAL.get(key.series, ()):
         if name in layout.columns or name in rows.table.column_names:
-            columns[name] = _numbers(rows, layout.columns.get(name, name), may_be_empty=True)
+            columns[name] = numbers(rows, layout.columns.get(name, name), may_be_empty=True)
     return columns
 
 
-def _numbers(rows: _Rows, name: str, *, may_be_empty: bool = False) -> Floats:
-    text = pc.utf8_trim_whitespace(_text(rows, name))
+def numbers(rows: TextRows, name: str, *, may_be_empty: bool = False) -> Floats:
+    """A column as numbers, an allowed empty field as NaN; ``DataError`` names the first row that is no number."""
+    text = pc.utf8_trim_whitespace(text_column(rows, name))
     if may_be_empty:
         text = pc.if_else(pc.equal(text, ""), "nan", text)
     try:
@@ -216,23 +219,24 @@ def _first_failure(text: pa.ChunkedArray, kind: pa.DataType) -> int:
     return low
 
 
-def _stamps(rows: _Rows, layout: Layout) -> Integers:
-    text = pc.utf8_trim_whitespace(_text(rows, layout.time_column))
+def stamps(rows: TextRows, layout: Layout) -> Integers:
+    """The time column in milliseconds; ``DataError`` names the first row that does not fit the time unit."""
+    text = pc.utf8_trim_whitespace(text_column(rows, layout.time_column))
     if layout.time_unit == "iso":
         return _iso_stamps(rows, text, layout.time_column)
     try:
         values = pc.cast(text, pa.int64()).to_numpy().astype(np.float64)
     except pa.ArrowInvalid:
-        values = _numbers(rows, layout.time_column)
-    stamps = values / _PER_MS[layout.time_unit]
-    inside = (stamps >= EARLIEST_MS) & (stamps < LATEST_MS)
+        values = numbers(rows, layout.time_column)
+    found = values / _PER_MS[layout.time_unit]
+    inside = (found >= EARLIEST_MS) & (found < LATEST_MS)
     if not inside.all():
         index = int(np.argmin(inside))
         raise _wrong_unit(rows, index, float(values[index]), layout)
-    return np.rint(stamps).astype(np.int64)
+    return np.rint(found).astype(np.int64)
 
 
-def _wrong_unit(rows: _Rows, index: int, value: float, layout: Layout) -> DataError:
+def _wrong_unit(rows: TextRows, index: int, value: float, layout: Layout) -> DataError:
     fitting = [unit for unit, per_ms in _PER_MS.items() if EARLIEST_MS <= value / per_ms < LATEST_MS]
     remedy = "no unit fits: check --time-column"
     if fitting:
@@ -244,7 +248,7 @@ def _wrong_unit(rows: _Rows, index: int, value: float, layout: Layout) -> DataEr
     )
 
 
-def _iso_stamps(rows: _Rows, text: pa.ChunkedArray, name: str) -> Integers:
+def _iso_stamps(rows: TextRows, text: pa.ChunkedArray, name: str) -> Integers:
     for kind in (pa.timestamp("us", "UTC"), pa.timestamp("us")):  # with and without an offset; without, it is UTC
         try:
             microseconds = pc.cast(text, kind).cast(pa.int64()).to_numpy()
@@ -260,7 +264,7 @@ def _iso_stamps(rows: _Rows, text: pa.ChunkedArray, name: str) -> Integers:
     )
 
 
-def _repaired(columns: Columns, origin: Origin, repairs: Sequence[str]) -> tuple[Columns, Origin, list[str]]:
+def repaired(columns: Columns, origin: Origin, repairs: Sequence[str]) -> tuple[Columns, Origin, list[str]]:
     """Apply the asked repairs, then refuse what is still unsorted or repeated, naming rows of the file."""
     notes: list[str] = []
     if "sort" in repairs:

@@ -77,7 +77,7 @@ def run_name(result: BacktestResult) -> str:
 
 
 def figure_json(figures: Mapping[str, Figure]) -> str:
-    """Palettes and figures as the page's script reads them."""
+    """Both palettes and every figure as the JSON that the page's script reads."""
     drawn = {
         key: {
             "data": figure.data,

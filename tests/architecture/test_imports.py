@@ -42,9 +42,9 @@ CLOCK_METHODS = {"now", "today", "utcnow"}
 
 # Libraries that only some places may import, by first part of the dotted name.
 ONLY_IN = {
-    "ccxt": ("data/",),
-    "websockets": ("data/",),
-    "aiohttp": ("data/",),
+    "ccxt": ("data/", "bench/", "tests/"),
+    "websockets": ("data/", "bench/", "tests/"),  # tests and benchmarks need servers
+    "aiohttp": ("data/", "tests/"),
     "requests": ("data/",),
     "AlgorithmImports": ("models/", "main.py"),
     "QuantConnect": ("models/", "main.py"),

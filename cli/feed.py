@@ -1,0 +1,205 @@
+"""``carry feed``: holds the sockets, records what they bring, serves snapshots; replays and exports recordings."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import console
+from cli.console import JsonFlag, emit
+from cli.feed_view import (
+    export_payload,
+    export_view,
+    logging_to_stderr,
+    replay_payload,
+    replay_view,
+    show,
+    summary,
+)
+from crypto.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from data.feed.feed import Feed, FeedOptions, FeedPlan
+
+SOCKET_NAME = "feed.sock"
+ROWS_NAME = "rows"
+
+Venues = Annotated[list[str] | None, typer.Option("--venue", help="Venue to listen to; may be given again.")]
+Symbols = Annotated[
+    list[str] | None,
+    typer.Option("--symbol", help="BTCUSDT, for all kinds and venues asked for, or venue:kind:SYMBOL. Repeatable."),
+]
+Kinds = Annotated[list[str] | None, typer.Option("--kind", help="linear, inverse or spot. Default: linear and spot.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the recording.")]
+Duration = Annotated[float | None, typer.Option("--duration", min=0.0, help="Stop after so many seconds.")]
+Rows = Annotated[
+    Path | None, typer.Option("--rows", help="Folder for the rows that Lean polls. Default: rows in the recording's.")
+]
+RowSeconds = Annotated[
+    float, typer.Option(min=0.7, help="Least time between two rows: 0.7 for Lean's tick resolution, 2.5 for second.")
+]
+Socket = Annotated[
+    Path | None, typer.Option("--socket", help="Unix socket for snapshots. Default: feed.sock in the recording's.")
+]
+Urls = Annotated[
+    list[str] | None,
+    typer.Option("--url", help="venue=ws://host:port, dialled in place of the venue (proxy, test server)."),
+]
+Settled = Annotated[
+    bool, typer.Option("--settled/--no-settled", help="Ask the venue for each settled rate after its settlement.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of the random part of waits between connection attempts.")]
+Recording = Annotated[Path, typer.Argument(help="Folder of a recording, or one of its segments.")]
+LakeOption = Annotated[Path, typer.Option("--lake", help="Folder of the lake.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``carry feed`` to the command line."""
+    group = typer.Typer(
+        invoke_without_command=True,
+        help="Live market data: held, recorded, served.\n\n"
+        "Example: carry feed --venue binance --venue bybit --symbol BTCUSDT --out live/feed",
+    )
+    group.callback()(feed)
+    group.command("replay")(replay)
+    group.command("export")(export)
+    app.add_typer(group, name="feed")
+
+
+def feed(
+    context: typer.Context,
+    venue: Venues = None,
+    symbol: Symbols = None,
+    kind: Kinds = None,
+    out: Out = Path("live/feed"),
+    duration: Duration = None,
+    rows: Rows = None,
+    row_seconds: RowSeconds = 1.0,
+    socket: Socket = None,
+    url: Urls = None,
+    settled: Settled = True,
+    seed: Seed = 1,
+    json: JsonFlag = False,
+) -> None:
+    """Hold the sockets until Ctrl-C, record every frame, write rows for Lean and serve snapshots.
+
+    Example: carry feed --venue binance --venue bybit --symbol BTCUSDT --out live/feed
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from data.feed.choice import make_plans  # noqa: PLC0415 - sockets and REST take some tenths of a second to import
+    from data.feed.feed import FeedOptions  # noqa: PLC0415 - as above
+
+    plans = make_plans(venue or ["binance", "bybit"], symbol or [], kind or ["linear", "spot"], _pairs(url or []))
+    options = FeedOptions(
+        out, rows or out / ROWS_NAME, row_seconds, socket or out / SOCKET_NAME, seed=seed, proxy=not url
+    )
+    with logging_to_stderr():
+        status, stopped_by = asyncio.run(_run(plans, options, duration, settled=settled))
+    interrupted = stopped_by == signal.SIGINT
+    if not status["frames"] and not interrupted:
+        raise _nothing_came(status)
+    emit(status | {"interrupted": interrupted}, json, lambda: console.out.print(summary(status)))
+    if interrupted:
+        raise typer.Exit(console.EXIT_INTERRUPTED)
+
+
+def replay(recording: Recording, json: JsonFlag = False) -> None:
+    """Run a recording again and show the state that it ends with, as the live feed had it, bit for bit.
+
+    Example: carry feed replay live/feed
+    """
+    from data.feed import replay as replaying  # noqa: PLC0415 - as above
+    from data.feed.choice import adapters  # noqa: PLC0415 - as above
+    from data.feed.options import FeedTimes  # noqa: PLC0415 - as above
+    from data.feed.reading import RecordingReader  # noqa: PLC0415 - as above
+    from data.feed.view import Board  # noqa: PLC0415 - as above
+
+    reader = RecordingReader(recording)
+    with console.progress("Replaying segments", len(reader.paths)) as advance:
+        replayed = replaying.replay(reader, adapters(), on_segment=lambda: advance(1))
+    board = Board(replayed.engine, FeedTimes())
+    payload = replay_payload(replayed, board.snapshot(None, replayed.last_ns))
+    emit(payload, json, lambda: console.out.print(replay_view(payload)))
+
+
+def export(recording: Recording, lake: LakeOption = Path("data/lake"), json: JsonFlag = False) -> None:
+    """Add one-minute marks and indexes and the settled funding of a recording to the lake.
+
+    Only minutes of which nothing was missed become bars. Doing it again changes nothing.
+
+    Example: carry feed export live/feed --lake data/lake
+    """
+    from data.feed import export as exporting  # noqa: PLC0415 - as above
+    from data.feed.choice import adapters  # noqa: PLC0415 - as above
+    from data.feed.reading import RecordingReader  # noqa: PLC0415 - as above
+    from data.store.lake import Lake  # noqa: PLC0415 - as above
+
+    reader = RecordingReader(recording)
+    with console.progress("Reading segments", len(reader.paths)) as advance:
+        exported = exporting.export(reader, adapters(), Lake(lake), on_segment=lambda: advance(1))
+    payload = export_payload(exported, lake)
+    emit(payload, json, lambda: console.out.print(export_view(payload)))
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    """``venue=ws://host:port`` as a mapping."""
+    found = {}
+    for text in texts:
+        venue, mark, address = text.partition("=")
+        if not (venue and mark and address.startswith(("ws://", "wss://"))):
+            raise UsageError(
+                f"--url {text!r} is not venue=ws://host:port", remedy="for example binance=ws://localhost:9000"
+            )
+        found[venue] = address.rstrip("/")
+    return found
+
+
+def _nothing_came(status: Mapping[str, Any]) -> DataError:
+    words = [
+        f"{route['venue']} {route['route']}: {route['reconnect_reason'] or 'connected, but silent'}"
+        for route in status["routes"]
+    ]
+    return DataError(
+        f"nothing was received from any venue: {'; '.join(words)}",
+        remedy="check the network, the proxy settings and the symbols; the recording holds what was tried",
+    )
+
+
+async def _run(
+    plans: list[FeedPlan], options: FeedOptions, duration: float | None, *, settled: bool
+) -> tuple[dict[str, Any], int]:
+    """Run a feed until it is told to stop; its last status, and the signal that ended it (0: none)."""
+    from data.feed.feed import Feed  # noqa: PLC0415 - as above
+
+    async with AsyncExitStack() as stack:
+        reader = None
+        if settled:
+            from data.feed.funding_reader import RestFundingReader  # noqa: PLC0415 - REST imports ccxt
+
+            reader = await stack.enter_async_context(RestFundingReader())
+        feed = Feed(plans, options, reader)
+        received: list[int] = []
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _stopped, number, received, feed)
+        if duration is not None:
+            loop.call_later(duration, feed.stop)
+        showing = asyncio.create_task(show(feed))
+        try:
+            await feed.run()
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+        return feed.status() | {"state": feed.engine.fingerprint()}, received[0] if received else 0
+
+
+def _stopped(number: int, received: list[int], feed: Feed) -> None:
+    received.append(number)
+    feed.stop()

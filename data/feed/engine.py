@@ -1,0 +1,308 @@
+"""What a feed knows, made of records alone: a live feed and a replay run this same code on the same records.
+
+So a replay ends with the state of the live feed bit for bit. Nothing here reads a clock, a socket or a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from crypto.errors import DataError
+from data.feed.notes import channel_note
+from data.feed.segment import Kind, Record
+from data.feed.session import Answer, Taken
+from data.feed.settlements import IntervalChange, SettlementWatch
+from data.streams.events import (
+    Acknowledged,
+    Event,
+    FrameError,
+    FundingSettled,
+    Heartbeat,
+    Ignored,
+    PerpUpdate,
+    TopOfBook,
+)
+from data.streams.perps import Key
+from data.streams.protocol import Route, VenueProtocol
+from data.streams.state import MarketState
+from data.streams.verdict import Verdict
+
+log = logging.getLogger(__name__)
+
+# Venues whose stamps are those of the message, not of an older value in it: only they tell how late data are.
+STAMPED = frozenset({"binance", "bybit"})
+
+
+_ABOUT_THE_CONNECTION = (Acknowledged, Heartbeat, Ignored)
+_OF_THE_STATE = (PerpUpdate, TopOfBook)
+
+
+@dataclass(slots=True)
+class ChannelState:
+    """One connection: its route and what came of it.
+
+    ``perps``, ``tops``: instruments of which it told either; ``lacking``: those of which it sends changes without a
+    snapshot.
+    """
+
+    route: Route
+    protocol: VenueProtocol
+    is_open: bool = False
+    frames: int = 0
+    garbage: int = 0
+    last_ns: int = 0
+    perps: set[Key] = field(default_factory=set)
+    tops: set[Key] = field(default_factory=set)
+    lacking: set[Key] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Delay:
+    """Local time of receipt minus the venue's stamp, ms: of the last message, and the least since the start.
+
+    The least is the difference of the clocks and the shortest way; what the last one has beyond it is lateness.
+    """
+
+    last_ms: float
+    least_ms: float
+
+    @property
+    def late_ms(self) -> float:
+        """How much later than at best the last message came."""
+        return self.last_ms - self.least_ms
+
+
+@dataclass(slots=True)
+class Counts:
+    """Totals since the start of the run."""
+
+    frames: int = 0
+    frame_bytes: int = 0
+    events: int = 0
+    garbage: int = 0
+    refused_subscriptions: int = 0
+    interval_changes: int = 0
+
+
+class Engine:
+    """State, counts and channels. ``frames`` and ``note`` are the only ways in.
+
+    ``protocols``: adapters by venue. ``settled``: the last rate read back of each instrument.
+    """
+
+    def __init__(self, protocols: Mapping[str, VenueProtocol]) -> None:
+        self._protocols = protocols
+        self._reset()
+
+    def _reset(self) -> None:
+        self.state = MarketState()
+        self.watch = SettlementWatch()
+        self.counts = Counts()
+        self.channels: dict[int, ChannelState] = {}
+        self.settled: dict[Key, FundingSettled] = {}
+        self.keys: set[Key] = set()
+        self.delays: dict[str, Delay] = {}
+        self._changed: set[Key] = set()
+        self._interval_changes: list[IntervalChange] = []
+
+    # --- ways in ------------------------------------------------------------------------------------------------------
+
+    def record(self, record: Record) -> None:
+        """Take in one record of a recording."""
+        if record.kind is Kind.FRAMES:
+            self.frames(record.channel, record.frames(), record.received_ns)
+        else:
+            self.note(record.note())
+
+    def note(self, note: Mapping[str, Any]) -> None:
+        """Take in a note; those that are only for people change nothing."""
+        name = note["note"]
+        if name == "start":
+            self._reset()
+        elif name == "channel":
+            self._dialled(int(note["channel"]), msgspec.convert(note["route"], Route))
+        elif name == "opened":
+            self.channels[int(note["channel"])].is_open = True
+        elif name == "closed":
+            self._closed(int(note["channel"]))
+        elif name == "settled":
+            event = msgspec.convert(note["event"], FundingSettled)
+            key = (event.venue, event.kind, event.symbol)
+            self.settled[key] = event
+            self._changed.add(key)
+
+    def frames(self, channel: int, frames: Sequence[bytes], received_ns: int) -> Taken:
+        """Take in what one read of a channel's socket brought."""
+        source = self.channels.get(channel)
+        if source is None:
+            raise DataError(
+                f"frames of channel {channel}, which the recording never opens",
+                remedy="replay the whole folder, or a segment from its start",
+            )
+        counts, parse, route = self.counts, source.protocol.parse, source.route
+        answers: list[Answer] = []
+        data_frames = 0
+        for frame in frames:
+            try:
+                events = parse(route, frame)
+            except FrameError as error:
+                self._garbage(source, error)
+                continue
+            counts.events += len(events)
+            if self._take(source, events, answers, received_ns):
+                data_frames += 1
+        counts.frames += len(frames)
+        counts.frame_bytes += sum(map(len, frames))
+        source.frames += data_frames
+        if data_frames:
+            source.last_ns = received_ns
+        return Taken(data_frames, answers, bool(source.lacking))
+
+    def take_changed(self) -> set[Key]:
+        """Instruments that changed since the last call."""
+        changed, self._changed = self._changed, set()
+        return changed
+
+    def take_interval_changes(self) -> list[IntervalChange]:
+        """Changes of settlement schedules since the last call."""
+        changes, self._interval_changes = self._interval_changes, []
+        return changes
+
+    def open_channels(self) -> list[dict[str, Any]]:
+        """Notes from which a reader that begins here learns what the channels' numbers mean."""
+        notes: list[dict[str, Any]] = []
+        for channel, source in self.channels.items():
+            notes.append(channel_note(channel, source.route))
+            if source.is_open:
+                notes.append({"note": "opened", "channel": channel})
+        return notes
+
+    def fingerprint(self) -> str:
+        """SHA-256 over every value, time of receipt and order number that is held; equal states have equal ones."""
+        digest = hashlib.sha256()
+        for key in sorted(self.keys):
+            held = (key, self.state.perp(key, 0), self.state.top(key, 0), self.settled.get(key))
+            digest.update(repr(held).encode())
+        return digest.hexdigest()
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _take(self, source: ChannelState, events: Sequence[Event], answers: list[Answer], received_ns: int) -> bool:
+        """Take in the events of one frame; whether there were market data among them."""
+        first = events[0]
+        if isinstance(first, _ABOUT_THE_CONNECTION):
+            self._answer(source, first, answers)
+            return False
+        if len(events) == 1:
+            verdict = self.state.apply(first, received_ns)
+            if verdict is Verdict.APPLIED:
+                self._applied(source, first, received_ns)
+            elif verdict is None:
+                self._other(first)
+            elif verdict.resync:
+                self._lacks(source, first)
+        else:
+            self._take_many(source, events, received_ns)
+        return True
+
+    def _take_many(self, source: ChannelState, events: Sequence[Event], received_ns: int) -> None:
+        refused = self.state.apply_all(events, received_ns)
+        left_out = {id(event) for event, _ in refused}
+        for event, verdict in refused:
+            if verdict.resync:
+                self._lacks(source, event)
+        for event in events:
+            if not isinstance(event, _OF_THE_STATE):
+                self._other(event)
+            elif id(event) not in left_out:
+                self._applied(source, event, received_ns)
+
+    def _other(self, event: Event) -> None:
+        """Events that are no prices: only settled rates are kept."""
+        if isinstance(event, FundingSettled):
+            key = (event.venue, event.kind, event.symbol)
+            self.settled[key] = event
+            self.keys.add(key)
+            self._changed.add(key)
+
+    def _applied(self, source: ChannelState, event: Any, received_ns: int) -> None:
+        """What follows from an event that changed the state."""
+        key = (event.venue, event.kind, event.symbol)
+        self._changed.add(key)
+        is_perp = isinstance(event, PerpUpdate)
+        told = source.perps if is_perp else source.tops
+        if key not in told:
+            told.add(key)
+            self.keys.add(key)
+        if source.lacking:
+            source.lacking.discard(key)
+        if event.event_ms is not None and event.venue in STAMPED:
+            self._measure(event.venue, received_ns / 1e6 - event.event_ms)
+        if is_perp and event.next_settlement_ms:
+            change = self.watch.seen(key, event.next_settlement_ms, event.interval_hours, received_ns // 1_000_000)
+            if change is not None:
+                self.counts.interval_changes += 1
+                self._interval_changes.append(change)
+
+    def _measure(self, venue: str, apart_ms: float) -> None:
+        delay = self.delays.get(venue)
+        if delay is None:
+            delay = self.delays[venue] = Delay(apart_ms, apart_ms)
+        delay.last_ms = apart_ms
+        delay.least_ms = min(delay.least_ms, apart_ms)
+
+    def _lacks(self, source: ChannelState, event: Any) -> None:
+        key = (event.venue, event.kind, event.symbol)
+        source.lacking.add(key)
+        self.keys.add(key)
+
+    def _answer(self, source: ChannelState, event: Acknowledged | Heartbeat | Ignored, answers: list[Answer]) -> None:
+        if isinstance(event, Ignored):
+            return
+        answers.append(event)
+        if isinstance(event, Acknowledged) and not event.ok:
+            self.counts.refused_subscriptions += 1
+            log.warning("%s %s refuses a subscription: %s", source.route.venue, source.route.name, event.message)
+
+    def _garbage(self, source: ChannelState, error: FrameError) -> None:
+        self.counts.garbage += 1
+        source.garbage += 1
+        log.warning("%s", error.message)
+
+    def _dialled(self, channel: int, route: Route) -> None:
+        protocol = self._protocols.get(route.venue)
+        if protocol is None:
+            raise DataError(
+                f"the recording has frames of venue {route.venue!r}, which is not known",
+                remedy="replay it with the version that recorded it",
+            )
+        if channel not in self.channels:  # said again at the start of each segment
+            self.channels[channel] = ChannelState(route, protocol)
+
+    def _closed(self, channel: int) -> None:
+        """Make stale all that this connection told of, or hand it to the connection that replaces it."""
+        source = self.channels.pop(channel)
+        for other in self.channels.values():
+            if other.is_open and (other.route.venue, other.route.name) == (source.route.venue, source.route.name):
+                other.perps |= source.perps
+                other.tops |= source.tops
+                return
+        # By table: another route may keep the other half of an instrument fresh.
+        for (venue, kind), symbols in _by_kind(source.perps).items():
+            self.state.perps.invalidate(venue, kind, symbols)
+        for (venue, kind), symbols in _by_kind(source.tops).items():
+            self.state.tops.invalidate(venue, kind, symbols)
+        self._changed |= source.perps | source.tops
+
+
+def _by_kind(keys: Iterable[Key]) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for venue, kind, symbol in keys:
+        found.setdefault((venue, kind), []).append(symbol)
+    return found

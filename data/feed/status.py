@@ -1,0 +1,59 @@
+"""How a feed is doing, as plain values for its status line, its socket and its summary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from data.feed.feed import Feed
+
+
+def describe(feed: Feed) -> dict[str, Any]:
+    """Connections by route, counts since the start, clocks, what is stale, what was written and served."""
+    engine, recorder = feed.engine, feed.recorder
+    counts = engine.counts
+    stale = feed.board.stale(feed.now_ns())
+    return {
+        "time_ms": feed.now_ns() // 1_000_000,
+        "routes": [_route(feed, number) for number in range(len(feed.supervisors))],
+        "frames": counts.frames,
+        "frame_bytes": counts.frame_bytes,
+        "events": counts.events,
+        "garbage_frames": counts.garbage,
+        "refused_subscriptions": counts.refused_subscriptions,
+        "interval_changes": counts.interval_changes,
+        "updates": {verdict.value: count for verdict, count in engine.state.verdicts.items()},
+        "settled_rates": len(engine.settled),
+        "clocks": {
+            venue: {"least_apart_ms": round(delay.least_ms, 3), "late_ms": round(delay.late_ms, 3)}
+            for venue, delay in engine.delays.items()
+        },
+        "instruments": len(feed.board.instruments()),
+        "stale": stale,
+        "never_heard": [name for name, key in feed.board.instruments().items() if key not in engine.keys],
+        "recording": {
+            "folder": str(recorder.folder),
+            "segments": list(recorder.segments),
+            "bytes": recorder.written_bytes,
+            "repaired": [{"segment": cut.segment, "torn_bytes": cut.torn_bytes} for cut in recorder.cuts],
+        },
+        "rows": None if feed.rows is None else {"folder": str(feed.rows.folder), "rows": feed.rows.rows},
+        "clients": None if feed.server is None else feed.server.clients,
+    }
+
+
+def _route(feed: Feed, number: int) -> dict[str, Any]:
+    supervisor = feed.supervisors[number]
+    route = supervisor.route
+    channels = [
+        channel
+        for channel in feed.engine.channels.values()
+        if channel.route.venue == route.venue and channel.route.name == route.name
+    ]
+    return {
+        "venue": route.venue,
+        "route": route.name,
+        "connected": any(channel.is_open for channel in channels),
+        "attempts": supervisor.attempts,
+        "reconnect_reason": supervisor.last_reason,
+    }

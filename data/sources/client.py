@@ -1,0 +1,264 @@
+"""One venue's REST, called within its limits: retries, bans, error mapping, decoding, and the venue's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import ccxt
+import msgspec
+
+from data.credentials import Credentials, variable_names
+from data.sources.endpoints.base import Parameters, Route, VenueRest
+from data.sources.faults import (
+    BanError,
+    FetchError,
+    KeyRefusedError,
+    Place,
+    UnknownSymbolError,
+    html_words,
+    short,
+    without,
+)
+from data.sources.limits import Clock, Limiter, Sleep
+from data.sources.transport import Answer, ConnectionFailedError, get, make_exchange, with_base
+
+Parsed = TypeVar("Parsed")
+
+# An envelope's code stands among its first characters: 0 there means that the answer needs no second look.
+_OK_ENVELOPE = re.compile(rb'\s*\{\s*"(?:retCode|code)"\s*:\s*"?0"?\s*[,}]')
+_ENVELOPE_HEAD = 64
+CLOCK_TOLERANCE_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """``base``: scheme and host that replace the venue's (a proxy, a test server). ``attempts``: calls before a failure
+    that may pass is final. ``longest_wait_s``: how long a ban may last before we give up instead of waiting.
+    """
+
+    base: str = ""
+    timeout_s: float = 30.0
+    attempts: int = 6
+    first_backoff_s: float = 0.5
+    longest_wait_s: float = 900.0
+
+
+class _PassingError(Exception):
+    """A failure that may be gone at the next attempt; ``wait_s`` is how long the venue wants us away, 0 if unsaid."""
+
+    def __init__(self, words: str, wait_s: float = 0.0) -> None:
+        super().__init__(words)
+        self.words, self.wait_s = words, wait_s
+
+
+class Client:
+    """Calls of one venue. Use as ``async with``; ``calls`` counts what was sent."""
+
+    def __init__(
+        self,
+        rest: VenueRest,
+        options: ClientOptions | None = None,
+        credentials: Credentials | None = None,
+        *,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.rest = rest
+        self.options = options or ClientOptions()
+        self.limiter = Limiter(rest.budgets, clock, sleep)
+        self._sleep = sleep
+        self._credentials = credentials
+        self._exchange = make_exchange(rest, self.options.base, credentials, self.options.timeout_s)
+        self.calls = 0
+        self.offset_ms = 0
+
+    async def __aenter__(self) -> Self:
+        """Nothing is sent yet."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connections."""
+        await self._exchange.close()
+
+    async def call(self, route: Route, parameters: Parameters, parse: Callable[[bytes], Parsed]) -> Parsed:
+        """The parsed answer. ``FetchError`` names venue, route, parameters and what to do.
+
+        Broken connections, cut-off or HTML answers, 5xx and limits are tried again; limits after the time that the
+        venue names. Answers of wrong types, refused keys and unknown symbols are final at once.
+        """
+        place = Place(self.rest.name, route.path, parameters)
+        if route.signed:
+            self._check_key(place)
+        send = getattr(self._exchange, route.call)
+
+        async def attempt() -> Parsed:
+            await self.limiter.acquire(route.weights)
+            self.calls += 1
+            answer = await send(dict(parameters))  # a copy: ccxt changes what it is given
+            self.limiter.observe(route.weights, answer.headers)
+            if answer.status not in self.rest.pause_s and answer.content.lstrip()[:1] == b"<":
+                title = html_words(answer.content)
+                raise _PassingError(f"HTTP {answer.status}, and an HTML page{title} instead of JSON")
+            self._check(answer, place)
+            return self._parsed(answer, place, parse)
+
+        return await self._tried(attempt, place)
+
+    async def download(self, url: str) -> bytes | None:
+        """A file of the bulk archive; None when it isn't there (404). Does not count against the limits of REST."""
+        place = Place(self.rest.name, f"GET {url}", {})
+        address = with_base(url, self.options.base)
+
+        async def attempt() -> bytes | None:
+            self._exchange.open()
+            answer = await get(self._exchange.session, address, self.options.timeout_s)
+            if answer.status == 404:
+                return None
+            self._check(answer, place)
+            return answer.content
+
+        return await self._tried(attempt, place)
+
+    async def server_now_ms(self) -> int:
+        """The venue's time now, by the offset that ``read_clock`` found."""
+        return time.time_ns() // 1_000_000 + self.offset_ms
+
+    async def read_clock(self) -> int:
+        """Ask for the venue's time; returns how far it is ahead of this machine's clock, in milliseconds."""
+        before = time.time_ns()
+        theirs = await self.call(self.rest.time, dict(self.rest.time_parameters), self.rest.parse_time)
+        ours = (before + time.time_ns()) // 2_000_000
+        self.offset_ms = theirs - ours
+        return self.offset_ms
+
+    def clock_words(self) -> str:
+        """What to say about this machine's clock; empty when it agrees with the venue's."""
+        if abs(self.offset_ms) <= CLOCK_TOLERANCE_MS:
+            return ""
+        side = "behind" if self.offset_ms > 0 else "ahead of"
+        return (
+            f"this machine's clock is {abs(self.offset_ms) / 1000:.0f} s {side} {self.rest.name}'s "
+            f"({self.rest.time.path}); the venue's time was used. Set the clock (NTP): signed calls fail with it"
+        )
+
+    async def _tried(self, attempt: Callable[[], Any], place: Place) -> Any:
+        failure = _PassingError("it was never tried")
+        for number in range(self.options.attempts):
+            try:
+                return await attempt()
+            except ConnectionFailedError as error:
+                failure = _PassingError(str(error))
+            except _PassingError as error:
+                failure = error
+            await self._wait_after(failure, number, place)
+        raise FetchError(
+            f"{place}: {failure.words} ({self.options.attempts} attempts)",
+            remedy="run the same command again later: it goes on where it stopped",
+        )
+
+    async def _wait_after(self, failure: _PassingError, number: int, place: Place) -> None:
+        if failure.wait_s > self.options.longest_wait_s:
+            raise BanError(
+                f"{place}: {failure.words}; it wants no calls for {failure.wait_s:.0f} s",
+                remedy="stop everything that calls this venue from this address, wait that long, and run it again",
+            )
+        if failure.wait_s:
+            self.limiter.stay_away(failure.wait_s)
+        elif number + 1 < self.options.attempts:
+            # Different waits, so that several symbols that failed together do not come back together.
+            await self._sleep(self.options.first_backoff_s * 2**number * random.uniform(0.75, 1.25))  # noqa: S311
+
+    def _check_key(self, place: Place) -> None:
+        if self._credentials is None:
+            key, secret = variable_names(self.rest.name)
+            raise KeyRefusedError(
+                f"{place} needs a key, and none was given",
+                remedy=f"make a read-only key, set {key} and {secret}, or name an owner-only file with --credentials",
+            )
+        if abs(self.offset_ms) > CLOCK_TOLERANCE_MS:
+            raise FetchError(f"{place}: {self.clock_words()}", remedy="set the clock (NTP) and run it again")
+
+    def _check(self, answer: Answer, place: Place) -> None:
+        """Raise for anything but a good answer, by ccxt's mapping of statuses and codes."""
+        if answer.status in self.rest.pause_s:
+            raise _PassingError(_limit_words(answer), self._pause(answer))
+        content = answer.content
+        if answer.status < 300 and not self._suspicious(content):
+            return
+        text = content.decode("utf-8", "replace")
+        try:
+            decoded: Any = json.loads(text)
+        except ValueError:
+            decoded = None
+        if answer.status < 300 and decoded is None:
+            return  # a good status with broken JSON: the parser says so
+        arguments = (answer.status, answer.reason, answer.url, answer.method)
+        try:
+            self._exchange.handle_errors(*arguments, dict(answer.headers), text, decoded, None, None)
+            self._exchange.handle_http_status_code(*arguments, text)
+        except ccxt.BaseError as error:
+            raise self._mapped(error, answer, place) from None
+        if answer.status >= 300:
+            raise FetchError(f"{place}: HTTP {answer.status} {self._words(answer)}", remedy="see the venue's words")
+
+    def _suspicious(self, content: bytes) -> bool:
+        return self.rest.envelope and _OK_ENVELOPE.match(content[:_ENVELOPE_HEAD]) is None
+
+    def _mapped(self, error: ccxt.BaseError, answer: Answer, place: Place) -> Exception:
+        words = f"HTTP {answer.status}, {self._words(answer)}"
+        if answer.status == 451:
+            return FetchError(f"{place}: {words}", remedy="the venue does not serve this location")
+        if isinstance(error, ccxt.InvalidNonce):
+            return FetchError(f"{place}: {words}", remedy="this machine's clock is off: set it (NTP) and run it again")
+        if isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded):
+            return _PassingError(words, self._pause(answer))
+        if isinstance(error, ccxt.AuthenticationError):  # PermissionDenied is one of them
+            return KeyRefusedError(
+                f"{place}: the venue refuses the key: {words}",
+                remedy="check that the key is of this venue, may read, and allows this address; nothing else is needed",
+            )
+        if isinstance(error, ccxt.BadSymbol):
+            return UnknownSymbolError(f"{place}: {words}", remedy=f"symbols look like {self.rest.symbol_hint}")
+        if isinstance(error, ccxt.OperationFailed) or answer.status >= 500:
+            return _PassingError(words)
+        return FetchError(f"{place}: {words}", remedy="the venue does not take these parameters: see its words")
+
+    def _pause(self, answer: Answer) -> float:
+        """Seconds to stay away: what the venue says, else what its documents say of that status."""
+        text = answer.headers.get("retry-after", "")
+        if text.replace(".", "", 1).isdigit():
+            return float(text)
+        reset = answer.headers.get("x-bapi-limit-reset-timestamp", "")
+        if reset.isdigit():
+            ahead_s = int(reset) / 1000 - (time.time() + self.offset_ms / 1000)
+            if 0 < ahead_s < self.options.longest_wait_s:
+                return ahead_s
+        return self.rest.pause_s.get(answer.status, min(self.rest.pause_s.values(), default=1.0))
+
+    def _words(self, answer: Answer) -> str:
+        text = short(answer.content.decode("utf-8", "replace")) or answer.reason
+        if self._credentials is None:
+            return text
+        return without(text, (self._credentials.key, self._credentials.secret))
+
+    def _parsed(self, answer: Answer, place: Place, parse: Callable[[bytes], Parsed]) -> Parsed:
+        try:
+            return parse(answer.content)
+        except msgspec.ValidationError as error:
+            raise FetchError(
+                f"{place}: the answer is not what the venue documents: {error}; it begins {self._words(answer)[:80]!r}",
+                remedy="the venue may have changed its interface: nothing of this answer was kept; report it",
+            ) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _PassingError(f"the answer is cut off or not JSON ({error})") from None
+
+
+def _limit_words(answer: Answer) -> str:
+    return f"HTTP {answer.status} {answer.reason}: limit reached" + (" (ban)" if answer.status == 418 else "")

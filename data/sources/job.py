@@ -1,0 +1,208 @@
+"""One fetch: several symbols of a venue at once, one fetch per venue and lake at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crypto.errors import CarryError, RefusedError, UsageError
+from crypto.units import iso, timeframe_ms
+from data.credentials import Credentials
+from data.sources.archive import whole_months
+from data.sources.client import Client, ClientOptions
+from data.sources.completeness import Proof
+from data.sources.endpoints.known import interval_of, rest_of, series_route
+from data.sources.faults import BanError, KeyRefusedError
+from data.sources.ledger import FOLDER
+from data.sources.listings import all_listings, find_listings
+from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Source, Tally, series_key
+from data.sources.wire.columns import Listing
+from data.store.lake import Lake
+from data.store.rows import TIMED_SERIES
+from data.store.series import SeriesKey
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """What is asked for. ``hi_ms`` None: up to now. ``timeframe`` counts for bars, mark and index only.
+
+    ``every_symbol``: all that trade, dated contracts left out, instead of ``symbols``.
+    """
+
+    venue: str
+    series: str
+    kind: str
+    symbols: tuple[str, ...]
+    lo_ms: int
+    hi_ms: int | None
+    timeframe: str
+    options: SeriesOptions = field(default_factory=SeriesOptions)
+    symbols_at_once: int = 8
+    every_symbol: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesOutcome:
+    """What became of one symbol: ``error`` None when it ended well. What ``proof`` counts is in the lake anyway."""
+
+    key: SeriesKey
+    lo_ms: int
+    hi_ms: int
+    proof: Proof
+    tally: Tally
+    error: CarryError | None
+
+    @property
+    def status(self) -> str:
+        """``complete``, ``partial`` (some rows, not all) or ``failed`` (none)."""
+        if self.error is None and self.proof.is_whole:
+            return "complete"
+        return "partial" if self.proof.got else "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchOutcome:
+    """Outcomes by symbol, and what holds for all: notes, calls sent, seconds that limits made us wait."""
+
+    series: tuple[SeriesOutcome, ...]
+    notes: tuple[str, ...]
+    calls: int
+    waited_s: float
+
+
+def fetch(
+    request: FetchRequest,
+    lake: Lake,
+    *,
+    client_options: ClientOptions | None = None,
+    credentials: Credentials | None = None,
+    on_start: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> FetchOutcome:
+    """Run the request; returns when every symbol has ended one way or the other.
+
+    ``on_start`` gets the milliseconds of history to come over all symbols, ``on_progress`` those proven meanwhile.
+    ``UsageError`` for names and ranges that can't be; ``FetchError`` when the venue can't be asked at all or does not
+    know a symbol; ``RefusedError`` when another fetch of this venue writes to the lake.
+    """
+    rest = rest_of(request.venue)
+    series_route(rest, request.series, request.kind)
+    if request.series in TIMED_SERIES:
+        interval_of(rest, request.timeframe)
+    if not request.symbols and not request.every_symbol:
+        raise UsageError("no symbol was given", remedy=f"--symbol, for example {rest.symbol_hint}")
+    with only_fetch(lake, request.venue):
+        return asyncio.run(_fetch(request, lake, client_options, credentials, on_start, on_progress))
+
+
+@contextmanager
+def only_fetch(lake: Lake, venue: str) -> Iterator[None]:
+    """Hold the venue's lock in the lake: two fetches would double the calls and could overwrite each other's rows."""
+    path = Path(lake.root) / FOLDER / f"{venue}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RefusedError(
+                f"another carry fetch of {venue} is writing to {lake.root}", remedy="wait for it, or use another --lake"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)  # the lock goes with it, also when the process is killed
+
+
+async def _fetch(
+    request: FetchRequest,
+    lake: Lake,
+    client_options: ClientOptions | None,
+    credentials: Credentials | None,
+    on_start: Callable[[int], None],
+    on_progress: Callable[[int], None],
+) -> FetchOutcome:
+    async with Client(rest_of(request.venue), client_options, credentials) as client:
+        await client.read_clock()
+        listings = await _listings(request, client)
+        lo, hi = await _range(request, client)
+        works = [_work(request, lake, client, listing, lo, hi, on_progress) for listing in listings]
+        on_start(sum(end - start for work in works for start, end in work.ledger.missing(lo, hi)))
+        turns = asyncio.Semaphore(request.symbols_at_once)
+        stop = _Stop()
+        outcomes = await asyncio.gather(*(_run(work, turns, stop) for work in works))
+        notes = tuple(words for words in (client.clock_words(),) if words)
+        return FetchOutcome(tuple(outcomes), notes, client.calls, client.limiter.waited_s)
+
+
+async def _listings(request: FetchRequest, client: Client) -> list[Listing]:
+    if not request.every_symbol:
+        in_archive = request.options.source is Source.ARCHIVE and bool(client.rest.archive_url)
+        return await find_listings(client, request.kind, tuple(dict.fromkeys(request.symbols)), ended=in_archive)
+    listed = await all_listings(client, request.kind)
+    return [entry for entry in listed if entry.is_trading and entry.is_perpetual]
+
+
+class _Stop:
+    """Set when the venue wants no more calls or refuses the key: the other symbols then end as well."""
+
+    def __init__(self) -> None:
+        self.error: CarryError | None = None
+
+
+async def _run(work: SeriesFetch, turns: asyncio.Semaphore, stop: _Stop) -> SeriesOutcome:
+    error: CarryError | None = None
+    async with turns:
+        try:
+            if stop.error is not None:
+                raise stop.error
+            await work.run()
+        except CarryError as caught:
+            error = caught
+            if isinstance(caught, BanError | KeyRefusedError):
+                stop.error = caught
+    return SeriesOutcome(work.key, work.lo_ms, work.hi_ms, work.proof(), work.tally, error)
+
+
+def _work(
+    request: FetchRequest,
+    lake: Lake,
+    client: Client,
+    listing: Listing,
+    lo_ms: int,
+    hi_ms: int,
+    on_progress: Callable[[int], None],
+) -> SeriesFetch:
+    if listing.is_archive_only:
+        lo_ms, hi_ms = whole_months(lo_ms, hi_ms)
+    return SeriesFetch(
+        client=client,
+        lake=lake,
+        key=series_key(listing, request.series, request.timeframe),
+        route=client.rest.series[request.series, request.kind],
+        listing=listing,
+        lo_ms=lo_ms,
+        hi_ms=hi_ms,
+        options=request.options,
+        on_progress=on_progress,
+    )
+
+
+async def _range(request: FetchRequest, client: Client) -> tuple[int, int]:
+    """The range on the grid, without bars that are not over and settlements too young to be published."""
+    now = await client.server_now_ms()
+    step = timeframe_ms(request.timeframe) if request.series in TIMED_SERIES else 1
+    latest = now // step * step if request.series in TIMED_SERIES else now - SETTLING_MS
+    lo = -(-request.lo_ms // step) * step
+    hi = latest if request.hi_ms is None else min(request.hi_ms // step * step, latest)
+    if lo >= hi:
+        end = "now" if request.hi_ms is None else iso(request.hi_ms)
+        raise UsageError(
+            f"nothing lies between --from {iso(request.lo_ms)} and --to {end}: the venue's clock says {iso(now)}",
+            remedy="give a --from that is earlier than --to and than now",
+        )
+    return lo, hi

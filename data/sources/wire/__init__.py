@@ -1,0 +1,1 @@
+"""Pure parsers: the bytes of one answer in, columns or listings out."""

@@ -1,0 +1,285 @@
+"""What funding is worth after costs: net carry, time to break even, a screener, and the pairs that can be traded.
+
+Everything is for long spot and short perp, which receives funding when the rate is positive. Basis moves, borrow and
+margin are not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crypto import funding_statistics as statistics
+from crypto.errors import SettingsError, UsageError
+from crypto.fees import round_trip_cost
+from crypto.instruments import Kind
+from crypto.units import HOUR_MS, HOURS_PER_YEAR
+from crypto.venues.registry import VENUES
+from crypto.worked.contracts import DEFAULT_FEE_TIER
+from research.funding.forecasts import strategy_forecast
+from research.funding.history import FundingHistories, FundingHistory
+from research.funding.tables import A_YEAR, BPS, HOURS_OF_A_DAY, PERCENT, identity, intervals_text, persistence_of
+
+_MIN_COVERAGE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Cost of entering and leaving both legs.
+
+    ``round_trip_bps`` of notional when given; else taker fees of the venue's ``tier`` on both legs and ``slippage_bps``
+    per fill, four fills in all. ``holding_hours``: how long the position is meant to be held.
+    """
+
+    holding_hours: float = 720.0
+    slippage_bps: float = 0.5
+    tier: str = DEFAULT_FEE_TIER
+    round_trip_bps: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("holding_hours", "slippage_bps", "round_trip_bps"):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value >= 0.0 and (value or name != "holding_hours")):
+                raise UsageError(f"{name} = {value} is out of range", remedy=f"give {name} as a number from 0 on")
+
+    def of(self, venue: str, kind: str) -> float:
+        """Fraction of one leg's notional; NaN for a venue whose fees are not shipped."""
+        if self.round_trip_bps is not None:
+            return self.round_trip_bps / BPS
+        if venue not in VENUES:
+            return float("nan")
+        fees = VENUES[venue].fees
+        spot, perp = fees[Kind.SPOT].rates(self.tier), fees[Kind(kind)].rates(self.tier)
+        slippage = self.slippage_bps / BPS
+        return round_trip_cost(spot.taker, perp.taker, slippage, slippage)
+
+
+def net_carry(histories: FundingHistories, costs: Costs | None = None) -> pd.DataFrame:
+    """Net carry at each contract's mean rate, and what holding from every past settlement would have left.
+
+    ``holds``: settlements after which the whole holding period is known; they overlap, so there are only about
+    ``holds_apart`` independent ones. ``net`` is funding received less the round trip, of the notional at entry.
+    """
+    given = costs or Costs()
+    return pd.DataFrame([_net_of(contract, given) for contract in histories.contracts])
+
+
+def _net_of(contract: FundingHistory, costs: Costs) -> dict[str, Any]:
+    cost = costs.of(contract.key.venue, contract.key.kind)
+    known = np.isfinite(contract.rate)
+    hours = float(contract.interval_hours[known].sum())
+    per_hour = float(contract.rate[known].sum()) / hours if hours else np.nan
+    holding = round(costs.holding_hours)
+    first, hourly = statistics.hourly_accrual(contract.time_ms, contract.rate, contract.interval_hours)
+    received = statistics.ahead_mean(contract.time_ms, first, hourly, holding) * holding
+    net = received[np.isfinite(received)] - cost
+    low, median, high = np.quantile(net, (0.05, 0.5, 0.95)) if len(net) else (np.nan, np.nan, np.nan)
+    return identity(contract) | {
+        "round_trip_bps": cost * BPS,
+        "mean_percent_a_year": per_hour * A_YEAR,
+        "break_even_days": statistics.hours_to_pay(cost, per_hour) / HOURS_OF_A_DAY,
+        "holding_days": holding / HOURS_OF_A_DAY,
+        "net_percent_a_year": (per_hour * holding - cost) / holding * A_YEAR,
+        "holds": len(net),
+        "holds_apart": hours / holding,
+        "profitable_holds_percent": float((net > 0).mean()) * PERCENT if len(net) and np.isfinite(cost) else np.nan,
+        "hold_net_p05_bps": float(low) * BPS,
+        "hold_net_median_bps": float(median) * BPS,
+        "hold_net_p95_bps": float(high) * BPS,
+    }
+
+
+def screen(
+    histories: FundingHistories,
+    costs: Costs | None = None,
+    *,
+    lookback_days: float = 30.0,
+    half_life_hours: float = 72.0,
+    largest_gap_days: float = 2.0,
+) -> pd.DataFrame:
+    """One row per contract, best net carry first, over the ``lookback_days`` before the last settlement of all.
+
+    ``forecast``: the strategy's weighted mean now. ``net``: mean over the lookback for the holding period, less the
+    round trip, per year. ``ended``: the contract's last settlement lies more than ``largest_gap_days`` before that of
+    the others, so it is probably not listed any more. ``spot_leg``: the shipped spot instrument on the same venue.
+    """
+    given = costs or Costs()
+    end_ms = histories.end_ms
+    rows = [
+        _screen_row(contract, given, end_ms, lookback_days, half_life_hours, largest_gap_days)
+        for contract in histories.contracts
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.sort_values(
+        ["net_percent_a_year", "venue", "symbol"], ascending=[False, True, True], ignore_index=True
+    )
+
+
+def _screen_row(
+    contract: FundingHistory, costs: Costs, end_ms: int, lookback: float, half_life: float, gap_days: float
+) -> dict[str, Any]:
+    recent = contract.last(lookback, end_ms)
+    known = np.isfinite(recent.rate)
+    hours = float(recent.interval_hours[known].sum())
+    per_hour = float(recent.rate[known].sum()) / hours if hours else np.nan
+    cost = costs.of(contract.key.venue, contract.key.kind)
+    runs = statistics.sign_runs(recent.rate, recent.interval_hours)
+    lives = persistence_of(contract)
+    main = max(lives.values(), key=lambda found: found.phi.observations, default=None)
+    positive = float(recent.interval_hours[known & (recent.rate > 0)].sum())
+    return identity(contract) | {
+        "base": contract.base,
+        "net_percent_a_year": (per_hour * costs.holding_hours - cost) / costs.holding_hours * A_YEAR,
+        "mean_percent_a_year": per_hour * A_YEAR,
+        "forecast_percent_a_year": float(strategy_forecast(contract, half_life)[-1]) * A_YEAR,
+        "break_even_days": statistics.hours_to_pay(cost, per_hour) / HOURS_OF_A_DAY,
+        "deviation_percent_a_year": float(np.std(recent.annual[known])) * PERCENT if known.any() else np.nan,
+        "positive_share_percent_of_hours": positive / hours * PERCENT if hours else np.nan,
+        "half_life_hours": main.half_life_hours.value if main is not None else np.nan,
+        "flips": max(0, len(runs.sign) - 1),
+        "at_limit": sum(limit.hits for limit in contract.limits),
+        "intervals_hours": intervals_text(contract),
+        "days_covered": hours / HOURS_OF_A_DAY,
+        "round_trip_bps": cost * BPS,
+        "spot_leg": spot_leg(contract),
+        "ended": bool(end_ms - contract.time_ms[-1] > gap_days * HOURS_OF_A_DAY * HOUR_MS),
+    }
+
+
+def spot_leg(contract: FundingHistory) -> str:
+    """Key of the shipped spot instrument on the contract's venue and base asset; empty when there is none."""
+    if contract.key.venue not in VENUES:
+        return ""
+    instruments = VENUES[contract.key.venue].instruments.values()
+    keys = sorted(item.key for item in instruments if item.kind is Kind.SPOT and item.base == contract.base)
+    return keys[0] if keys else ""
+
+
+def survivorship(histories: FundingHistories, screened: pd.DataFrame) -> str:
+    """What a reader of a screen must know about the contracts that are not in it."""
+    ended = int(screened["ended"].sum())
+    count = len(histories.contracts)
+    if count == 1:
+        return (
+            "A single contract, chosen with hindsight: others like it may have been delisted and are not in the data."
+        )
+    if ended == 0:
+        return (
+            f"Survivors only: all {count} contracts settle up to the end of the data, so those delisted before are "
+            "missing. Averages over this list are too good, and the more so the longer the history."
+        )
+    return (
+        f"{ended} of {count} contracts end before the others and stay in the tables, marked ended. Contracts that were "
+        "delisted before the data were collected are missing all the same: averages over this list may be too good."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RankingTest:
+    """Whether a ranking by past funding says anything about the funding that follows.
+
+    The two periods of ``days`` each lie one after the other at the end of the data; ``contracts`` cover both whole.
+    ``rank_correlation`` is Spearman's. The rest are means in percent a year: of the tenth (at least one) ranked highest
+    in the first period, there and in the second, and of all contracts in the second.
+    """
+
+    days: float
+    contracts: int
+    rank_correlation: float
+    top_count: int
+    top_first_percent_a_year: float
+    top_second_percent_a_year: float
+    all_second_percent_a_year: float
+
+
+def ranking_test(histories: FundingHistories, days: float = 14.0) -> RankingTest:
+    """Rank by mean funding of one period, look at the next: what a screen by past funding would have earned."""
+    end_ms = histories.end_ms
+    split_ms = end_ms - round(days * HOURS_OF_A_DAY * HOUR_MS)
+    first, second = [], []
+    for contract in histories.contracts:
+        halves = [contract.last(days, split_ms), contract.last(days, end_ms)]
+        covered = [float(half.interval_hours[np.isfinite(half.rate)].sum()) for half in halves]
+        if min(covered) >= _MIN_COVERAGE * days * HOURS_OF_A_DAY:
+            earned = [float(np.nansum(half.rate)) / hours * A_YEAR for half, hours in zip(halves, covered, strict=True)]
+            first.append(earned[0])
+            second.append(earned[1])
+    before, after = np.array(first), np.array(second)
+    top = np.argsort(-before, kind="stable")[: max(1, len(before) // 10)]
+    has_any = len(before) > 0
+    return RankingTest(
+        days,
+        len(before),
+        statistics.rank_correlation(before, after),
+        len(top) if has_any else 0,
+        float(before[top].mean()) if has_any else float("nan"),
+        float(after[top].mean()) if has_any else float("nan"),
+        float(after.mean()) if has_any else float("nan"),
+    )
+
+
+def tradable_pairs(
+    screened: pd.DataFrame, *, least_net_percent_a_year: float = 0.0, most: int = 10, venues: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Rows of a screen with the pair to trade, or the reason why not; the best ``most`` tradable ones get a weight.
+
+    Tradable ones come first. Weights are equal and sum to 1. A pair needs a spot leg on the same venue, a known cost, a
+    forecast with the sign of the trade, and a net carry above ``least_net_percent_a_year``.
+    """
+    if most < 1:
+        raise SettingsError(f"most = {most} leaves no pair", remedy="give most >= 1")
+    rows = []
+    taken = 0
+    for row in screened.to_dict("records"):
+        reason = _why_not(row, least_net_percent_a_year, venues)
+        if not reason and taken == most:
+            reason = f"not among the best {most}"
+        taken += not reason
+        rows.append(
+            {
+                "perp": f"{row['venue']}:{row['kind']}:{row['symbol']}",
+                "spot": row["spot_leg"],
+                "net_percent_a_year": row["net_percent_a_year"],
+                "forecast_percent_a_year": row["forecast_percent_a_year"],
+                "break_even_days": row["break_even_days"],
+                "tradable": not reason,
+                "reason": reason,
+            }
+        )
+    frame = pd.DataFrame(rows).sort_values("tradable", ascending=False, kind="stable", ignore_index=True)
+    frame["weight"] = np.where(frame["tradable"], 1.0 / max(1, taken), 0.0)
+    return frame
+
+
+def _why_not(row: dict[Any, Any], least: float, venues: Sequence[str]) -> str:
+    if venues and row["venue"] not in venues:
+        return "venue not asked for"
+    if row["ended"]:
+        return "no longer settling"
+    if not row["spot_leg"]:
+        return "no spot leg in the shipped tables"
+    if not np.isfinite(row["round_trip_bps"]):
+        return "fees of the venue are not known"
+    if not row["forecast_percent_a_year"] > 0:
+        return "forecast is not positive"
+    if not row["net_percent_a_year"] > least:
+        return f"net carry is not above {least:g} % a year"
+    return ""
+
+
+def settings_text(pairs: pd.DataFrame) -> str:
+    """The tradable pairs as ``[[pairs]]`` tables for a settings file."""
+    chosen = pairs[pairs["tradable"]]
+    return "\n".join(
+        f'[[pairs]]\nspot = "{row.spot}"\nperp = "{row.perp}"\nweight = {row.weight:.6g}\n'
+        for row in chosen.itertuples()
+    )
+
+
+def annual_cost_percent(costs: Costs, venue: str, kind: str) -> float:
+    """The round trip spread over the holding period, percent a year."""
+    return costs.of(venue, kind) / costs.holding_hours * HOURS_PER_YEAR * PERCENT

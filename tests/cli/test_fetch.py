@@ -1,0 +1,213 @@
+"""``carry fetch`` as a person and a script use it, against a venue on the loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import app
+from crypto.instruments import Kind
+from crypto.venues import registry
+from data.settings import load_settings
+from data.sources.client import ClientOptions
+from data.store.lake import Lake, SeriesKey
+from data.tiers import load_tiers
+from tests.contract.fake_venue import DAY, HOUR, T0, FakeVenue, Market, every, serving
+
+KEY, SECRET = "kEy-0123456789", "sEcReT-9876543210"
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def venue() -> Iterator[FakeVenue]:
+    with serving(FakeVenue()) as running:
+        running.markets["BTCUSDT"].settlements = every(8 * HOUR, T0, 300)
+        yield running
+
+
+@pytest.fixture
+def carry(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, venue: FakeVenue
+) -> Run:  # fmt: skip
+    monkeypatch.setattr(app, "COMMAND_MODULES", ("cli.fetch", "cli.data"))
+    monkeypatch.setenv("COLUMNS", "160")
+    for name in ("CARRY_BINANCE_KEY", "CARRY_BINANCE_SECRET", "CARRY_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(series: str, *arguments: object) -> Outcome:
+        code = app.run(["fetch", series, "--base-url", venue.base, *map(str, arguments)])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+FUNDING = ("--venue", "binance", "--symbol", "BTCUSDT", "--from", "2024-01-01", "--to", "2024-04-01")
+
+
+def test_json_is_one_object_with_the_proof(carry: Run) -> None:
+    outcome = carry("funding", *FUNDING, "--json")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    (series,) = outcome.json["series"]
+    assert outcome.json["status"] == "complete"
+    assert series | {"calls": 0} == {
+        "series": "binance:linear:BTCUSDT funding", "status": "complete", "from": "2024-01-01T00:00:00Z",
+        "to": "2024-04-01T00:00:00Z", "expected": 273, "rows": 273, "added": 273, "replaced": 0, "calls": 0,
+        "archive_files": 0, "gaps": [], "error": None,
+    }  # fmt: skip
+    rows = Lake(Path("data/lake")).read(SeriesKey("binance", "linear", "BTCUSDT", "funding"))
+    assert rows.time_ms.tolist() == [T0 + n * 8 * HOUR for n in range(91 * 3)]
+
+
+def test_people_get_a_table(carry: Run) -> None:
+    outcome = carry("funding", *FUNDING)
+    assert "273 rows added to data/lake" in outcome.out
+    assert "complete" in outcome.out
+
+
+def test_a_partial_fetch_is_named_and_has_its_exit_code(carry: Run, venue: FakeVenue) -> None:
+    venue.page_cap = 100
+    original = venue._fault
+    venue._fault = lambda path: "418" if len(venue.asked("fundingRate")) > 2 else original(path)  # type: ignore[method-assign]
+    outcome = carry("funding", *FUNDING, "--json")
+    assert outcome.code == 4
+    (series,) = outcome.json["series"]
+    assert (outcome.json["status"], series["status"], series["rows"]) == ("partial", "partial", 200)
+    assert series["gaps"][-1]["reason"] == "not fetched"
+    assert "7200 s" in series["error"]["message"]
+    venue._fault = original  # type: ignore[method-assign]
+    again = carry("funding", *FUNDING)
+    assert again.code == 0
+    assert "73 rows added" in again.out
+
+
+def test_people_see_why(carry: Run, venue: FakeVenue, monkeypatch: pytest.MonkeyPatch) -> None:
+    venue.always["fundingRate"] = "html"
+    quick = ClientOptions(base=venue.base, first_backoff_s=0.001)
+    monkeypatch.setattr("cli.fetch._client_options", lambda base_url: quick)
+    outcome = carry("funding", *FUNDING)
+    assert outcome.code == 4
+    assert "FAILED" in outcome.out
+    assert "an HTML page titled 'Just a moment...'" in " ".join(outcome.out.split())
+    assert "what to do:" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("funding", "--venue", "kraken", "--symbol", "BTCUSDT", "--from", "2024-01-01"), 2, "unknown venue 'kraken'"),
+        (("funding", "--venue", "binance", "--symbol", "NOPE", "--from", "2024-01-01"), 4, "lists no linear symbol"),
+        (("funding", "--venue", "binance", "--from", "2024-01-01"), 2, "give either --symbol or --all"),
+        (("funding", "--venue", "binance", "--symbol", "BTCUSDT", "--from", "soon"), 2, "--from: 'soon'"),
+        (("funding", *FUNDING[:-1], "2023-01-01"), 2, "nothing lies between"),
+        (("funding", "--venue", "binance", "--symbol", "BTCUSDT", "--from", "2124-01-01"), 2, "the venue's clock"),
+        (("bars", *FUNDING, "--timeframe", "7m"), 2, "binance has no 7m bars"),
+        (("bars", *FUNDING, "--kind", "option"), 2, "binance has no bars of kind option"),
+        (("bars", *FUNDING, "--source", "ftp"), 2, "--source ftp is unknown"),
+        (("mark", "--venue", "dydx", "--symbol", "BTCUSD", "--from", "2024-01-01"), 2, "no history of oracle prices"),
+        (("borrow", "--venue", "okx", "--symbol", "USDT", "--from", "2024-01-01"), 2, "okx has no borrow"),
+        (("markets", "--venue", "okx"), 2, "backtests know no fees"),
+        (("tiers", "--venue", "okx"), 2, "tiers come from binance"),
+        (("tiers", "--venue", "binance"), 4, "needs a key"),
+    ],
+)
+def test_bad_input_is_one_message(carry: Run, arguments: tuple[str, ...], code: int, words: str) -> None:
+    outcome = carry(*arguments)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert words in outcome.err
+    assert "what to do:" in outcome.err
+    assert not list(Path("data").rglob("*.parquet"))
+
+
+def test_every_perpetual(carry: Run, venue: FakeVenue) -> None:
+    venue.markets["ETHUSDT"] = Market(settlements=every(4 * HOUR, T0, 100))
+    outcome = carry("funding", "--venue", "bybit", "--all", "--from", "2024-01-01", "--to", "2024-01-10", "--json")
+    assert [(entry["series"], entry["rows"]) for entry in outcome.json["series"]] == [
+        ("bybit:linear:BTCUSDT funding", 27), ("bybit:linear:ETHUSDT funding", 54)]  # fmt: skip
+
+
+def test_borrow_with_keys_that_are_shown_nowhere(carry: Run, venue: FakeVenue, tmp_path: Path) -> None:
+    venue.markets["BTCUSDT"].borrow = [(T0 + n * DAY, "0.00024") for n in range(30)]
+    keys = tmp_path / "keys.toml"
+    keys.write_text(f'[binance]\nkey = "{KEY}"\nsecret = "{SECRET}"\n')
+    keys.chmod(0o600)
+    asked = ("--venue", "binance", "--symbol", "USDT", "--from", "2024-01-01", "--to", "2024-02-01")
+    outcome = carry("borrow", *asked, "--credentials", keys, "--json")
+    assert outcome.code == 0
+    assert outcome.json["series"][0]["rows"] == 30
+    venue.key_refused = True
+    refused = carry("borrow", "--venue", "binance", "--symbol", "BTC", *asked[4:], "--credentials", keys)
+    assert refused.code == 4
+    assert "the venue refuses the key" in " ".join(refused.out.split())
+    keys.chmod(0o644)
+    careless = carry("borrow", *asked, "--credentials", keys)
+    assert careless.code == 6
+    written = b"".join(path.read_bytes() for path in Path("data").rglob("*") if path.is_file())
+    for shown in (outcome.out, outcome.err, refused.out, refused.err, careless.out, careless.err):
+        assert KEY not in shown
+        assert SECRET not in shown
+    assert KEY.encode() not in written
+    assert SECRET.encode() not in written
+
+
+def test_markets_define_instruments_of_a_backtest(carry: Run, venue: FakeVenue, tmp_path: Path) -> None:
+    venue.markets = {"WIFUSDT": Market(), "1000CATUSDT": Market()}
+    perps = carry("markets", "--venue", "binance", "--json").json
+    spots = carry("markets", "--venue", "binance", "--kind", "spot", "--symbol", "WIFUSDT", "--json").json
+    assert perps["instruments"] == ["binance:linear:WIFUSDT", "binance:linear:1000CATUSDT"]
+    config = tmp_path / "run.toml"
+    pair = 'spot = "binance:spot:WIFUSDT"\nperp = "binance:linear:WIFUSDT"\n'
+    config.write_text(f'[wallets."binance:spot"]\nUSDT = 1000\n\n[[pairs]]\n{pair}')
+    settings = load_settings(config, instruments=[Path(perps["file"]), Path(spots["file"])])
+    assert set(settings.instruments) == {"binance:spot:WIFUSDT", "binance:linear:WIFUSDT"}
+    found = registry.instrument("binance:linear:WIFUSDT", settings.instruments)
+    assert (found.kind, found.base, found.quote) == (Kind.LINEAR, "WIF", "USDT")
+    assert (found.tick, found.lot, found.min_quantity) == (Decimal("0.1"), Decimal("0.001"), Decimal("0.001"))
+    assert found.min_notional == 100
+    text = Path(perps["file"]).read_text()
+    assert 'base = "CAT"' in text
+    assert 'multiplier = "1000"' in text
+
+
+def test_tiers_are_read_by_the_calculator(carry: Run) -> None:
+    outcome = carry("tiers", "--venue", "bybit", "--symbol", "BTCUSDT", "--json")
+    assert outcome.json["contracts"] == ["BTC/USDT:USDT"]
+    (table,) = load_tiers(Path(outcome.json["file"]), "bybit", "2026-01-01").history("bybit:linear:BTCUSDT")
+    assert table.cap.tolist() == [300_000.0, 2_000_000.0]
+    assert table.rate.tolist() == [0.0033, 0.005]
+    assert table.deduction.tolist() == pytest.approx([0.0, 510.0])
+
+
+def test_all_pages_of_tiers_are_read(carry: Run, venue: FakeVenue) -> None:
+    venue.markets["ETHUSDT"] = Market()
+    assert carry("tiers", "--venue", "bybit", "--json").json["contracts"] == ["BTC/USDT:USDT", "ETH/USDT:USDT"]
+    assert [query.get("cursor") for query in venue.asked("risk-limit")] == [None, "page2"]
+
+
+def test_binance_tiers_need_a_key(carry: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARRY_BINANCE_KEY", KEY)
+    monkeypatch.setenv("CARRY_BINANCE_SECRET", SECRET)
+    outcome = carry("tiers", "--venue", "binance", "--json")
+    (table,) = load_tiers(Path(outcome.json["file"]), "binance", "2026-01-01").history("binance:linear:BTCUSDT")
+    assert (table.rate.tolist(), table.deduction.tolist()) == ([0.004, 0.005], [0.0, 50.0])

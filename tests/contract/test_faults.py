@@ -1,0 +1,268 @@
+"""A venue that misbehaves: what passes is tried again, what does not ends in one message; what was fetched is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import pytest
+
+from crypto.errors import CarryError, UsageError
+from data.credentials import Credentials
+from data.sources.client import Client, ClientOptions
+from data.sources.completeness import Reason
+from data.sources.endpoints.known import RESTS
+from data.sources.faults import FetchError, UnknownSymbolError
+from data.sources.job import FetchOutcome
+from data.store.lake import Lake
+from tests.contract.conftest import Fetch
+from tests.contract.fake_venue import DAY, HOUR, T0, FakeVenue, every
+
+KEY, SECRET = "kEy-0123456789", "sEcReT-9876543210"
+
+
+@pytest.fixture(autouse=True)
+def rows(venue: FakeVenue) -> None:
+    venue.markets["BTCUSDT"].settlements = every(4 * HOUR, T0, 2300, lambda n: n % 19)
+
+
+def held(outcome: FetchOutcome, lake: Lake) -> list[int]:
+    return lake.read(outcome.series[0].key).time_ms.tolist()
+
+
+PASSING = ["429", "503", "html", "truncated", "kick", "403"]
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_what_passes_is_tried_again(
+    venue: FakeVenue, fetched: Fetch, lake: Lake, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 403 has no Retry-After: the documented five minutes are shortened here, the wait is tested with the limiter.
+    monkeypatch.setitem(RESTS["binance"].pause_s, 403, 0.01)  # type: ignore[arg-type]
+    venue.faults = [("fundingRate", fault), ("fundingRate", fault)]
+    outcome = fetched("binance", "funding", T0)
+    assert outcome.series[0].status == "complete"
+    assert held(outcome, lake) == [at for at, _ in venue.markets["BTCUSDT"].settlements]
+    assert venue.faults == []
+
+
+@pytest.mark.parametrize("fault", ["duplicates", "reversed"])
+def test_disorder_is_no_loss(venue: FakeVenue, fetched: Fetch, lake: Lake, fault: str) -> None:
+    venue.always["fundingRate"] = fault
+    outcome = fetched("binance", "funding", T0)
+    assert outcome.series[0].status == "complete"
+    assert held(outcome, lake) == [at for at, _ in venue.markets["BTCUSDT"].settlements]
+
+
+def test_bybits_limit_in_the_envelope(venue: FakeVenue, fetched: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RESTS["bybit"].pause_s, 429, 0.01)  # type: ignore[arg-type]
+    venue.faults = [("funding", "10006"), ("funding", "429"), ("funding", "10006")]
+    outcome = fetched("bybit", "funding", T0)
+    assert outcome.series[0].status == "complete"
+
+
+def test_retry_after_is_honoured(venue: FakeVenue, fetched: Fetch) -> None:
+    venue.faults = [("fundingRate", "429")] * 3  # each says 0.05 s
+    outcome = fetched("binance", "funding", T0)
+    assert outcome.waited_s == pytest.approx(0.15, abs=0.02)
+
+
+def test_the_venues_own_count_holds_calls_back(venue: FakeVenue) -> None:
+    venue.headers = {"X-MBX-USED-WEIGHT-1M": "2395"}
+    slept: list[float] = []
+    now = [0.0]
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    async def run() -> None:
+        options = ClientOptions(base=venue.base)
+        async with Client(RESTS["binance"], options, clock=lambda: now[0], sleep=sleep) as client:
+            await client.read_clock()
+            venue.headers = {}
+            await client.read_clock()
+
+    asyncio.run(run())
+    assert slept == [60.0]
+
+
+def test_a_ban_ends_the_fetch_and_keeps_what_was_got(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
+    venue.markets["ETHUSDT"] = venue.markets["BTCUSDT"]
+    venue.faults = [("nothing", "")]
+    original = venue._fault
+
+    def third(path: str) -> str:
+        return "418" if len(venue.asked("fundingRate")) >= 3 else original(path)
+
+    venue._fault = third  # type: ignore[method-assign]
+    outcome = fetched("binance", "funding", T0)
+    (entry,) = outcome.series
+    assert entry.status == "partial"
+    assert entry.error is not None
+    assert "binance GET /fapi/v1/fundingRate (symbol=BTCUSDT, startTime=" in entry.error.message
+    assert "limit reached (ban); it wants no calls for 7200 s" in entry.error.message
+    settlements = [at for at, _ in venue.markets["BTCUSDT"].settlements]
+    assert held(outcome, lake) == settlements[:2000]
+    (gap,) = entry.proof.gaps
+    assert (gap.lo_ms, gap.reason) == (settlements[1999] + 1, Reason.NOT_FETCHED)
+    venue._fault = original  # type: ignore[method-assign]
+    again = fetched("binance", "funding", T0)
+    assert (again.series[0].status, again.series[0].tally.added) == ("complete", 300)
+    assert held(again, lake) == settlements
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("html", "HTTP 200, and an HTML page titled 'Just a moment...' instead of JSON (6 attempts)"),
+        ("truncated", "the answer is cut off or not JSON"),
+        ("503", "HTTP 503"),
+        ("kick", "the connection broke"),
+        ("types", "the answer is not what the venue documents: Expected `int`"),
+        ("wrong range", "asked for 2024-01-01T00:00:00Z"),
+    ],
+)
+def test_what_stays_is_one_message(venue: FakeVenue, fetched: Fetch, lake: Lake, fault: str, words: str) -> None:
+    venue.always["fundingRate"] = fault
+    (entry,) = fetched("binance", "funding", T0).series
+    assert entry.status == "failed"
+    assert entry.error is not None
+    assert words in entry.error.message
+    assert fault == "wrong range" or "binance GET /fapi/v1/fundingRate (symbol=BTCUSDT" in entry.error.message
+    assert entry.error.remedy
+    assert not lake.has(entry.key)
+
+
+def test_a_silent_venue_is_given_up(venue: FakeVenue, fetched: Fetch) -> None:
+    venue.always["fundingRate"] = "hang"
+    (entry,) = fetched("binance", "funding", T0, timeout_s=0.1, attempts=2).series
+    assert entry.error is not None
+    assert "no answer within 0.1 s (2 attempts)" in entry.error.message
+
+
+def test_nobody_there(venue: FakeVenue, fetched: Fetch) -> None:
+    with pytest.raises(FetchError, match=r"binance GET /fapi/v1/time: no connection .* \(2 attempts\)"):
+        fetched("binance", "funding", T0, base="http://127.0.0.1:9", attempts=2)
+
+
+def test_empty_pages_are_named(venue: FakeVenue, fetched: Fetch) -> None:
+    venue.always["fundingRate"] = "empty"
+    (entry,) = fetched("binance", "funding", T0).series
+    assert entry.error is not None
+    assert "answered that range with no rows" in entry.error.message
+
+
+def test_unknown_names(venue: FakeVenue, fetched: Fetch) -> None:
+    with pytest.raises(UnknownSymbolError, match="binance lists no linear symbol 'BTCUSD'.*did you mean BTCUSDT"):
+        fetched("binance", "funding", T0, symbols=("BTCUSD",))
+    with pytest.raises(UnknownSymbolError, match=r"binance GET /api/v3/exchangeInfo \(symbol=NOPE\): .*Invalid symbol"):
+        fetched("binance", "bars", T0, kind="spot", symbols=("NOPE",))
+    with pytest.raises(UsageError, match="unknown venue 'binanc'; did you mean binance"):
+        fetched("binanc", "funding", T0)
+    with pytest.raises(UsageError, match="no mark of hyperliquid linear"):
+        fetched("hyperliquid", "mark", T0)
+    with pytest.raises(UsageError, match="bybit has no 8h bars"):
+        fetched("bybit", "bars", T0, timeframe="8h")
+
+
+def test_a_range_before_listing(venue: FakeVenue, fetched: Fetch) -> None:
+    (entry,) = fetched("binance", "funding", T0 - 300 * DAY, T0 - 100 * DAY).series
+    assert entry.error is not None
+    assert "binance listed it on 2024-01-01T00:00:00Z, after that range" in entry.error.message
+    assert entry.error.remedy == "use --from 2024-01-01T00:00:00Z or later".replace("T00:00:00Z", "")
+
+
+def test_a_delisted_contract(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
+    venue.ends_ms = venue.markets["BTCUSDT"].end_ms = T0 + 50 * DAY
+    (after,) = fetched("binance", "bars", T0 + 60 * DAY, T0 + 70 * DAY).series
+    assert after.error is not None
+    assert "its trading ended on 2024-02-20T00:00:00Z" in after.error.message
+    (across,) = fetched("binance", "bars", T0 + 40 * DAY, T0 + 70 * DAY).series
+    assert (across.status, across.proof.got) == ("complete", 240)
+    assert [(gap.rows, gap.reason) for gap in across.proof.gaps] == [(480, Reason.AFTER_END)]
+
+
+@pytest.mark.parametrize("name", ["binance", "bybit"])
+def test_a_key_without_permission(venue: FakeVenue, fetched: Fetch, name: str) -> None:
+    venue.now_ms = None
+    venue.key_refused = True
+    keys = Credentials(name, KEY, SECRET, "test")
+    (entry,) = fetched(name, "borrow", T0, T0 + DAY, kind="asset", symbols=("USDT",), credentials=keys).series
+    assert entry.error is not None
+    assert f"{name} GET" in entry.error.message
+    assert "the venue refuses the key" in entry.error.message
+    assert "may read" in entry.error.remedy
+    (without,) = fetched(name, "borrow", T0, T0 + DAY, kind="asset", symbols=("USDT",)).series
+    assert without.error is not None
+    assert f"CARRY_{name.upper()}_KEY" in without.error.remedy
+
+
+def test_a_venue_that_echoes_the_key_gets_it_into_no_message_or_log(
+    venue: FakeVenue, fetched: Fetch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    venue.now_ms = None
+    original = venue._binance_signed
+
+    def echo(_: str, query: dict[str, str]) -> object:
+        assert query["signature"]
+        return {"code": -1100, "msg": f"Illegal characters in {KEY} {SECRET}"}
+
+    venue._binance_signed = echo  # type: ignore[method-assign]
+    keys = Credentials("binance", KEY, SECRET, "test")
+    (entry,) = fetched("binance", "borrow", T0, T0 + DAY, kind="asset", symbols=("USDT",), credentials=keys).series
+    venue._binance_signed = original  # type: ignore[method-assign]
+    assert entry.error is not None
+    chain: BaseException | None = entry.error
+    shown = ""
+    while chain is not None:
+        shown += f"{chain} {chain!r}"
+        chain = chain.__cause__
+    assert "Illegal characters in *** ***" in shown
+    assert "/sapi/v1/margin/interestRateHistory" in caplog.text  # the server's own log of the call
+    assert KEY not in caplog.text
+    assert SECRET not in caplog.text
+    assert KEY not in shown
+    assert SECRET not in shown
+    assert "signature" not in shown
+
+
+def test_a_clock_ten_minutes_off_is_named(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
+    venue.now_ms = None
+    venue.clock_offset_ms = 600_000
+    outcome = fetched("binance", "funding", T0, T0 + DAY)
+    assert outcome.series[0].status == "complete"
+    (note,) = outcome.notes
+    assert "this machine's clock is 600 s behind binance's (GET /fapi/v1/time)" in note
+    keys = Credentials("binance", KEY, SECRET, "test")
+    (entry,) = fetched("binance", "borrow", T0, T0 + DAY, kind="asset", symbols=("USDT",), credentials=keys).series
+    assert entry.error is not None
+    assert "600 s behind" in entry.error.message
+    assert "set the clock" in entry.error.remedy
+
+
+def test_bars_end_at_the_venues_clock(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
+    venue.now_ms = None
+    venue.clock_offset_ms = -3 * HOUR
+    venue.markets["BTCUSDT"].end_ms = 2 * T0
+    start = (time.time_ns() // 1_000_000 // HOUR - 30) * HOUR
+    (entry,) = fetched("binance", "bars", start).series
+    assert lake.read(entry.key).time_ms[-1] + HOUR <= venue.now()
+
+
+def test_one_symbol_that_fails_leaves_the_others_alone(venue: FakeVenue, fetched: Fetch) -> None:
+    venue.markets["ETHUSDT"] = venue.markets["BTCUSDT"]
+    answer = venue._binance
+
+    def broken(path: str, query: dict[str, str]) -> tuple[object, ...]:
+        if query.get("symbol") == "ETHUSDT":
+            return ({"code": -1130, "msg": "Data sent for parameter is not valid."}, 400)
+        return answer(path, query)
+
+    venue._binance = broken  # type: ignore[method-assign]
+    good, bad = fetched("binance", "funding", T0, symbols=("BTCUSDT", "ETHUSDT")).series
+    assert (good.status, bad.status) == ("complete", "failed")
+    assert isinstance(bad.error, CarryError)
+    assert "HTTP 400" in bad.error.message

@@ -1,0 +1,415 @@
+"""A whole feed against a venue on the loopback that misbehaves on purpose.
+
+After each fault: the state is right, or stale as soon as the route's limits say so; every frame that arrived is in the
+recording, and a replay of it ends with the same state; connection attempts stay few. Times: ``feed_harness``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.feed.feed import Feed, FeedOptions, FeedPlan
+from data.streams.protocol import Channel
+from tests.contract.feed_harness import (
+    MARKS,
+    NOW,
+    TICKER,
+    TIMES,
+    binance_plan,
+    bybit_plan,
+    field,
+    is_stale,
+    reasons,
+    recorded,
+    running,
+    until,
+)
+from tests.contract.feed_server import (
+    BYBIT_WHOLE,
+    Act,
+    Peer,
+    Refuse,
+    VenueServer,
+    binance_mark,
+    binance_top,
+    bybit_ticker,
+)
+
+
+async def heal(peer: Peer) -> None:
+    """A good Binance connection: a mark every 20 ms until the client goes."""
+    for number in range(10_000):
+        await peer.send(binance_mark("BTCUSDT", NOW + 1_000_000 + number, 70_000.0))
+        await asyncio.sleep(0.02)
+
+
+def says(*frames: Any, then: Act | None = None) -> Act:
+    """An act that sends frames and goes on with another, or keeps the connection open."""
+
+    async def act(peer: Peer) -> None:
+        await peer.send(*frames)
+        await (Peer.stay(peer) if then is None else then(peer))  # type: ignore[operator]  # then is never a Refuse here
+
+    return act
+
+
+@pytest.mark.asyncio
+async def test_dropped_connection_is_stale_at_once_and_comes_back(tmp_path: Path) -> None:
+    first, go = binance_mark("BTCUSDT", NOW, 60_000.0), asyncio.Event()
+
+    async def dropping(peer: Peer) -> None:
+        await peer.send(first)
+        await go.wait()
+        peer.drop()
+
+    async with VenueServer(dropping, heal) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        await until(lambda: field(feed, MARKS, "mark") == 60_000.0)
+        go.set()
+        await until(lambda: is_stale(feed, MARKS))
+        await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
+        assert len(venue.attempts) == 2
+    assert recorded(tmp_path) == venue.sent
+    assert reasons(tmp_path)[0] == "connection lost without a word"
+
+
+@pytest.mark.asyncio
+async def test_half_open_socket_is_found_within_the_silence_limit(tmp_path: Path) -> None:
+    first = binance_mark("BTCUSDT", NOW, 60_000.0)
+    acts = (says(first, then=Peer.go_deaf), heal)
+    async with VenueServer(*acts) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        await until(lambda: field(feed, MARKS, "mark") == 60_000.0)
+        await until(lambda: is_stale(feed, MARKS))
+        await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
+    assert recorded(tmp_path) == venue.sent
+    assert reasons(tmp_path)[0] == "silent for 0.15 s"
+
+
+@pytest.mark.asyncio
+async def test_half_open_socket_of_a_quiet_stream_is_found_by_pings(tmp_path: Path) -> None:
+    """Tops of book may be quiet for a minute; pings, unanswered, tell within twice their 20 s: here 0.4 s."""
+    first = binance_top("BTCUSDT", 1, 60_000.0, NOW)
+
+    async def healthy(peer: Peer) -> None:
+        await peer.send(binance_top("BTCUSDT", 2, 70_000.0, NOW + 1))
+        await peer.stay()
+
+    times = replace(TIMES, silence_scale=0.01)
+    acts = (says(first, then=Peer.go_deaf), healthy)
+    async with VenueServer(*acts) as venue, running(tmp_path, binance_plan(venue.url, Channel.TOP), times) as feed:
+        await until(lambda: field(feed, MARKS, "bid") == 60_000.0)
+        await until(lambda: is_stale(feed, MARKS))
+        await until(lambda: field(feed, MARKS, "bid") == 70_000.0)
+    assert reasons(tmp_path)[0] == "given up, code 1011: keepalive ping timeout"
+
+
+@pytest.mark.asyncio
+async def test_accept_then_kick_does_not_become_a_storm(tmp_path: Path) -> None:
+    async def kick(peer: Peer) -> None:
+        await peer.send(binance_mark("BTCUSDT", NOW, 60_000.0))
+        await peer.connection.close(1008, "Too many requests")
+
+    async with VenueServer(kick) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        await asyncio.sleep(1.0)
+        # Waits are at least 10, 20, 40, 80, 100, 100, ... ms: half of 20 ms doubled up to 200 ms.
+        assert 2 <= len(venue.attempts) <= 13
+        assert is_stale(feed, MARKS)
+        waits = [later - earlier for earlier, later in pairwise(venue.attempts)]
+        assert all(wait >= least for wait, least in zip(waits, (0.01, 0.02, 0.04, 0.08, 0.1, 0.1), strict=False))
+    assert recorded(tmp_path) == venue.sent
+    assert reasons(tmp_path)[0] == "closed by the venue, code 1008: Too many requests"
+
+
+@pytest.mark.asyncio
+async def test_attempts_stay_within_the_venues_limit(tmp_path: Path) -> None:
+    plan = binance_plan("", connects=3, connects_window_seconds=300.0)
+    async with VenueServer(Refuse(503)) as venue:
+        moved = [replace(route, url=venue.url) for route in plan.routes]
+        async with running(tmp_path, FeedPlan(plan.protocol, moved)):
+            await until(lambda: len(venue.attempts) == 3)
+            await asyncio.sleep(0.5)
+            assert len(venue.attempts) == 3
+
+
+@pytest.mark.asyncio
+async def test_connection_is_replaced_before_the_venue_cuts_it_and_nothing_falls_between(tmp_path: Path) -> None:
+    lifetime = 0.6  # of 24 h; replaced after half of it
+    sent_marks: list[float] = []
+
+    async def cut_after_lifetime(peer: Peer) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + lifetime
+        while loop.time() < end:
+            sent_marks.append(60_000.0 + len(sent_marks))
+            await peer.send(binance_mark("BTCUSDT", NOW + len(sent_marks), sent_marks[-1]))
+            await asyncio.sleep(0.01)
+        await peer.connection.close(1001, "24 hours")
+
+    plan = binance_plan("", lifetime_seconds=lifetime)
+    async with VenueServer(cut_after_lifetime) as venue:
+        moved = [replace(route, url=venue.url) for route in plan.routes]
+        async with running(tmp_path, FeedPlan(plan.protocol, moved, plan.expected)) as feed:
+            await until(lambda: field(feed, MARKS, "mark"))
+            loop = asyncio.get_running_loop()
+            end = loop.time() + 1.5
+            while loop.time() < end:  # through several replacements
+                assert field(feed, MARKS, "mark") is not None
+                await asyncio.sleep(0.005)
+            assert 2 <= len(venue.attempts) <= 8
+    assert not [reason for reason in reasons(tmp_path) if "24 hours" in reason]
+
+
+@pytest.mark.asyncio
+async def test_values_that_come_late_are_stale_although_they_were_received_just_now(tmp_path: Path) -> None:
+    """What a slow consumer or a full pipe does to data: they keep coming, older and older."""
+    start = 5_000_000_000_000  # the venue's clock differs from ours; only the growth of the delay counts
+
+    async def falling_behind(peer: Peer) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for number in range(10_000):
+            passed_ms = (loop.time() - began) * 1000.0
+            lag_ms = 0.0 if number < 5 else 400.0
+            await peer.send(binance_mark("BTCUSDT", round(start + passed_ms - lag_ms) + 500, 60_000.0 + number))
+            await asyncio.sleep(0.02 if number != 5 else 0.45)
+
+    times = replace(TIMES, late_seconds=0.2, silence_scale=1.0)
+    async with VenueServer(falling_behind) as venue, running(tmp_path, binance_plan(venue.url), times) as feed:
+        await until(lambda: field(feed, MARKS, "mark"))
+        await until(lambda: feed.engine.state.verdicts and is_stale(feed, MARKS))
+        held = feed.snapshot([MARKS])["instruments"][MARKS]
+        assert held["late"]
+        assert held["fields"]["mark"]["age_ms"] < 3000.0  # fresh by receipt alone
+
+
+@pytest.mark.asyncio
+async def test_slow_local_client_does_not_hold_up_the_feed(tmp_path: Path) -> None:
+    plan_frames = [binance_mark("BTCUSDT", NOW + number, 60_000.0 + number) for number in range(3000)]
+    async with VenueServer(says(*plan_frames)) as venue:
+        feed = Feed(
+            [binance_plan(venue.url)],
+            FeedOptions(
+                tmp_path / "out", socket=tmp_path / "s", proxy=False, times=replace(TIMES, silence_scale=100.0)
+            ),
+        )
+        task = asyncio.create_task(feed.run())
+        await until((tmp_path / "s").exists)
+        _, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b'{"get": "stream"}\n')  # and never reads
+        await until(lambda: feed.engine.counts.frames == 3000)
+        assert field(feed, MARKS, "mark") == 62_999.0
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+        feed.stop()
+        await asyncio.wait_for(task, 5.0)
+    assert recorded(tmp_path) == venue.sent
+
+
+@pytest.mark.asyncio
+async def test_duplicates_change_nothing(tmp_path: Path) -> None:
+    frames = [binance_top("BTCUSDT", 10, 60_000.0, NOW)] * 3
+    async with VenueServer(says(*frames)) as venue, running(tmp_path, binance_plan(venue.url, Channel.TOP)) as feed:
+        await until(lambda: feed.engine.counts.frames == 3)
+        assert field(feed, MARKS, "bid") == 60_000.0
+        assert feed.status()["updates"] == {"applied": 1, "duplicate": 2}
+    assert recorded(tmp_path) == venue.sent
+
+
+@pytest.mark.asyncio
+async def test_the_venues_order_counts_and_not_that_of_arrival(tmp_path: Path) -> None:
+    frames = [binance_top("BTCUSDT", update, 60_000.0 + update, NOW + update) for update in (11, 13, 12, 10)]
+    async with VenueServer(says(*frames)) as venue, running(tmp_path, binance_plan(venue.url, Channel.TOP)) as feed:
+        await until(lambda: feed.engine.counts.frames == 4)
+        assert field(feed, MARKS, "bid") == 60_013.0
+        assert feed.status()["updates"] == {"applied": 2, "out-of-order": 2}
+    assert recorded(tmp_path) == venue.sent
+
+
+def whole(sequence: int, **changes: str) -> dict[str, Any]:
+    return bybit_ticker("BTCUSDT", "snapshot", NOW + sequence, sequence, **(dict(BYBIT_WHOLE) | changes))
+
+
+def delta(sequence: int, **data: str) -> dict[str, Any]:
+    return bybit_ticker("BTCUSDT", "delta", NOW + sequence, sequence, **data)
+
+
+def bybit_says(*frames: Any) -> Act:
+    async def act(peer: Peer) -> None:
+        await peer.acknowledge()
+        await peer.send(*frames)
+        await peer.stay()
+
+    return act
+
+
+@pytest.mark.asyncio
+async def test_an_older_sequence_number_is_ignored_and_a_jump_forward_is_taken(tmp_path: Path) -> None:
+    """Bybit's cross sequence counts what happens in the book, so tickers skip numbers; going back is what is wrong."""
+    frames = [whole(100), delta(150, markPrice="17300.00"), delta(120, markPrice="1.00")]
+    async with VenueServer(bybit_says(*frames)) as venue, running(tmp_path, bybit_plan(venue.url)) as feed:
+        await until(lambda: feed.engine.counts.frames == 4)
+        assert field(feed, TICKER, "mark") == 17_300.0
+        assert field(feed, TICKER, "index") == 17_227.36  # not in the change, so unchanged
+    assert recorded(tmp_path) == venue.sent
+
+
+@pytest.mark.asyncio
+async def test_a_change_before_its_snapshot_is_no_value_and_a_snapshot_that_never_comes_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    async def never_whole(peer: Peer) -> None:
+        await peer.acknowledge()
+        for sequence in range(100, 10_000):
+            await peer.send(delta(sequence, markPrice="17300.00"))
+            await asyncio.sleep(0.02)
+
+    async with (
+        VenueServer(never_whole, bybit_says(whole(200))) as venue,
+        running(tmp_path, bybit_plan(venue.url)) as feed,
+    ):
+        await until(lambda: feed.engine.counts.frames > 2)
+        assert field(feed, TICKER, "mark") is None
+        assert is_stale(feed, TICKER)
+        await until(lambda: field(feed, TICKER, "mark") == 17_217.33)
+        assert len(venue.peers[1].asked) == 1  # it was subscribed again
+    assert recorded(tmp_path) == venue.sent
+    assert reasons(tmp_path)[0] == "changes without their snapshot for 0.25 s"
+
+
+@pytest.mark.asyncio
+async def test_clock_skew_of_ten_minutes_changes_no_value_and_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ahead(peer: Peer) -> None:
+        for number in range(10_000):
+            await peer.send(binance_mark("BTCUSDT", time.time_ns() // 1_000_000 + 600_000, 60_000.0 + number))
+            await asyncio.sleep(0.02)
+
+    async with VenueServer(ahead) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        await until(lambda: (field(feed, MARKS, "mark") or 0.0) > 60_002.0)
+        await until(lambda: "our clock is" in caplog.text)
+        assert feed.status()["clocks"]["binance"]["least_apart_ms"] == pytest.approx(-600_000, abs=2_000)
+        assert not is_stale(feed, MARKS)
+    assert "s behind binance's: set it (NTP)" in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_a_subscription_that_stays_silent_is_found_and_tried_again(tmp_path: Path) -> None:
+    async with VenueServer(Peer.stay, heal) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        assert is_stale(feed, MARKS)
+        await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
+        assert venue.paths[0] == "/market/stream?streams=btcusdt@markPrice@1s"
+    assert reasons(tmp_path)[0] == "no data within 0.25 s of opening"
+
+
+@pytest.mark.asyncio
+async def test_a_subscription_that_is_refused_or_never_acknowledged_is_tried_again(tmp_path: Path) -> None:
+    async def refuse(peer: Peer) -> None:
+        asked = await peer.hear()
+        await peer.send({"success": False, "ret_msg": "error:handler not found", "req_id": asked["req_id"],
+                         "op": "subscribe", "conn_id": "c"})  # fmt: skip
+        await peer.stay()
+
+    async def never_answer(peer: Peer) -> None:
+        await peer.hear()
+        for sequence in range(1, 10_000):
+            await peer.send(whole(sequence))
+            await asyncio.sleep(0.02)
+
+    acts = (refuse, never_answer, bybit_says(whole(10_001)))
+    async with VenueServer(*acts) as venue, running(tmp_path, bybit_plan(venue.url)) as feed:
+        await until(lambda: len(venue.attempts) == 3)
+        await until(lambda: field(feed, TICKER, "mark") == 17_217.33)
+    assert reasons(tmp_path)[:2] == [
+        "subscription refused: error:handler not found",
+        "subscription not acknowledged within 0.25 s",
+    ]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "garbage", [b"", b"<html>502</html>", b'{"stream":', b"[[[[", b"\xff\xfe", b'{"e":"markPriceUpdate","p":"NaN"}']
+)
+async def test_a_garbage_frame_is_recorded_counted_and_does_no_harm(tmp_path: Path, garbage: bytes) -> None:
+    good = binance_mark("BTCUSDT", NOW, 60_000.0)
+    later = binance_mark("BTCUSDT", NOW + 1, 60_001.0)
+    async with VenueServer(says(good, garbage, later)) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        await until(lambda: feed.engine.counts.frames == 3)
+        assert field(feed, MARKS, "mark") == 60_001.0
+        assert feed.status()["garbage_frames"] == 1
+        assert len(venue.attempts) == 1
+    assert recorded(tmp_path) == venue.sent
+
+
+@pytest.mark.asyncio
+async def test_nothing_but_garbage_counts_as_silence(tmp_path: Path) -> None:
+    async def garbage_only(peer: Peer) -> None:
+        while True:
+            await peer.send(b"not json")
+            await asyncio.sleep(0.01)
+
+    async with VenueServer(garbage_only, heal) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
+    assert reasons(tmp_path)[0] == "no data within 0.25 s of opening"
+
+
+@pytest.mark.asyncio
+async def test_handshake_429_waits_as_long_as_the_venue_says(tmp_path: Path) -> None:
+    acts = (Refuse(429, {"Retry-After": "1"}), heal)
+    async with VenueServer(*acts) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        assert is_stale(feed, MARKS)
+        await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
+        first, second = venue.attempts
+        assert second - first >= 1.0
+    assert reasons(tmp_path)[0] == "handshake answered with HTTP 429"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("status", [403, 418, 500, 503])
+async def test_other_refusals_are_tried_again_with_growing_waits(tmp_path: Path, status: int) -> None:
+    acts: Sequence[Act] = (Refuse(status), Refuse(status), Refuse(status), heal)
+    async with VenueServer(*acts) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
+        assert len(venue.attempts) == 4
+    assert set(reasons(tmp_path)[:3]) == {f"handshake answered with HTTP {status}"}
+
+
+@pytest.mark.asyncio
+async def test_dns_failure_is_a_reason_and_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, asked = socket.getaddrinfo, []
+
+    def resolve(host: Any, *rest: Any, **options: Any) -> Any:
+        if host != "venue.invalid":
+            return real(host, *rest, **options)
+        asked.append(host)
+        if len(asked) < 3:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real("127.0.0.1", *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    async with VenueServer(heal) as venue:
+        plan = binance_plan(f"ws://venue.invalid:{venue.port}")
+        async with running(tmp_path, plan) as feed:
+            assert is_stale(feed, MARKS)
+            await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
+    assert len(asked) == 3
+    assert reasons(tmp_path)[0] == "cannot connect: Name or service not known"
+
+
+@pytest.mark.asyncio
+async def test_nobody_listening_is_a_reason(tmp_path: Path) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = f"ws://127.0.0.1:{bound.getsockname()[1]}"
+        async with running(tmp_path, binance_plan(url)) as feed:
+            await until(lambda: feed.supervisors[0].attempts >= 3)
+            assert is_stale(feed, MARKS)
+    assert reasons(tmp_path)[0].startswith("cannot connect: ")
