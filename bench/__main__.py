@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
 
 from rich.console import Console
 
-from bench import adl, liquidation, machine, panel, report
+from bench import machine, report
 from bench.comparison import Comparison
 from bench.equality import ResultsDifferError
 from bench.peers.process import PYTHON_VARIABLE, PeerError, default_python
@@ -20,73 +21,39 @@ EXIT_DIFFERENT = 2
 EXIT_NO_PEER = 3
 
 
-def compare_throughput(python: str, repeats: int | None) -> list[Comparison]:
-    """Bars per second and core against nautilus_trader."""
-    from bench import throughput  # noqa: PLC0415 - the product's engine is imported only for the items that run it
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One benchmark: its module in ``bench``, the class of its size there, and whether it starts a peer.
 
-    size = throughput.ThroughputSize()
-    return throughput.compare(size if repeats is None else replace(size, repeats=repeats), python)
+    ``repeated``: fields of the size that say how often a side is timed.
+    """
 
+    module: str
+    size: str
+    has_peer: bool = False
+    repeated: tuple[str, ...] = ("repeats",)
 
-def compare_panel(_python: str, repeats: int | None) -> list[Comparison]:
-    """Attribution of a panel against memory and pandas."""
-    size = panel.PanelSize()
-    return panel.compare(size if repeats is None else replace(size, repeats=repeats, pandas_repeats=repeats))
-
-
-def compare_six_years(python: str, repeats: int | None) -> list[Comparison]:
-    """From files to result against backtrader."""
-    from bench import six_years  # noqa: PLC0415 - as above
-
-    size = six_years.SixYearsSize()
-    return six_years.compare(size if repeats is None else replace(size, repeats=repeats), python)
-
-
-def compare_adl(_python: str, repeats: int | None) -> list[Comparison]:
-    """Auto-deleveraging over a million positions against selection and sum."""
-    size = adl.AdlSize()
-    return adl.compare(size if repeats is None else replace(size, repeats=repeats))
+    def __call__(self, python: str, repeats: int | None) -> list[Comparison]:
+        """Measure it; modules are imported only for the items that run, because engine, sockets and peers are slow."""
+        module = import_module(f"bench.{self.module}")
+        size = getattr(module, self.size)()
+        if repeats is not None:
+            size = replace(size, **dict.fromkeys(self.repeated, repeats))
+        found: list[Comparison] = module.compare(size, python) if self.has_peer else module.compare(size)
+        return found
 
 
-def compare_liquidation(_python: str, repeats: int | None) -> list[Comparison]:
-    """Liquidation prices of many positions against plain Python."""
-    size = liquidation.LiquidationSize()
-    return liquidation.compare(size if repeats is None else replace(size, repeats=repeats))
-
-
-def compare_feed(_python: str, repeats: int | None) -> list[Comparison]:
-    """A feed end to end against a bare receive loop."""
-    from bench import feed  # noqa: PLC0415 - sockets are needed by this item only
-
-    size = feed.FeedSize()
-    return feed.compare(size if repeats is None else replace(size, repeats=repeats))
-
-
-def compare_decoding(_python: str, repeats: int | None) -> list[Comparison]:
-    """Mark arrays of 600 symbols into the state against ccxt.pro."""
-    from bench import decoding  # noqa: PLC0415 - as above
-
-    size = decoding.DecodingSize()
-    return decoding.compare(size if repeats is None else replace(size, repeats=repeats))
-
-
-def compare_backfill(_python: str, repeats: int | None) -> list[Comparison]:
-    """Parsing, reading and memory of history against decoding alone, zipped CSV and what is asked for."""
-    from bench import backfill  # noqa: PLC0415 - downloads are needed by this item only
-
-    size = backfill.BackfillSize()
-    return backfill.compare(size if repeats is None else replace(size, repeats=repeats))
-
-
-ITEMS: dict[str, Callable[[str, int | None], list[Comparison]]] = {
-    "throughput": compare_throughput,
-    "panel": compare_panel,
-    "six-years": compare_six_years,
-    "adl": compare_adl,
-    "liquidation": compare_liquidation,
-    "backfill": compare_backfill,
-    "decoding": compare_decoding,
-    "feed": compare_feed,
+ITEMS = {
+    "throughput": Item("throughput", "ThroughputSize", has_peer=True),
+    "panel": Item("panel", "PanelSize", repeated=("repeats", "pandas_repeats")),
+    "six-years": Item("six_years", "SixYearsSize", has_peer=True),
+    "adl": Item("adl", "AdlSize"),
+    "liquidation": Item("liquidation", "LiquidationSize"),
+    "first-passage": Item("first_passage", "FirstPassageSize"),
+    "lean-export": Item("lean_export", "ExportSize"),
+    "backfill": Item("backfill", "BackfillSize"),
+    "decoding": Item("decoding", "DecodingSize"),
+    "feed": Item("feed", "FeedSize"),
 }
 
 
@@ -122,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, compare in ITEMS.items():
             if options.only and name not in options.only:
                 continue
-            with progress.status(f"{name}: {compare.__doc__}"):
+            with progress.status(name):
                 comparisons += compare(options.peers_python, options.repeats)
     except ResultsDifferError as error:
         progress.print(f"Results differ, so nothing was timed: {error}", style="red", markup=False)

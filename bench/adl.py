@@ -10,7 +10,9 @@ import numpy as np
 from bench.comparison import Comparison, Direction
 from bench.equality import require_same, require_same_bits
 from bench.measure import cpu_seconds, in_turns, timed
-from crypto.adl import AdlRule, Deleveraging, Positions, adl_rule, deleverage, scores
+from crypto.adl import AdlRule, Positions, adl_rule
+from crypto.adl_allocation import Deleveraging, deleverage
+from crypto.adl_ranking import scores
 from crypto.market import Floats, Integers
 
 MOST_TIMES_SELECTION = 2.0

@@ -21,6 +21,7 @@ RESULT_ARRAYS = (
     "spot_value",
     "perp_value",
     "collateral_ratio",
+    "liquidation_distance",
     "ledger",
     "orders",
     "trips",

@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
     )
     group.command("freqtrade")(ingest_freqtrade)
     group.command("csv")(ingest_csv)
+    group.command("lean")(ingest_lean)
     group.command("funding-table")(ingest_funding_table)
     app.add_typer(group, name="ingest")
 
@@ -141,6 +142,34 @@ def ingest_csv(
     )
     piece = delimited.read_file(path, key, layout, source or f"csv {path.name}")
     _report(_ingest_all(Lake(lake), [piece], 1, options), [], options, lake, json)
+
+
+def ingest_lean(
+    folder: Annotated[Path, typer.Argument(help="Lean's data folder: it has crypto/ and cryptofuture/ in it.")],
+    venue: Annotated[str, typer.Option("--venue", help="Only this venue; all in the folder without it.")] = "",
+    symbols: Annotated[str, typer.Option("--symbols", help="Only these, separated by commas.")] = "",
+    timeframes: Annotated[str, typer.Option("--timeframes", help="Only 1m, 1h or 1d, separated by commas.")] = "",
+    resample: Resample = "",
+    drop_last: DropLast = False,
+    replace: Replace = False,
+    dry_run: DryRun = False,
+    source: Source = "",
+    lake: LakeOption = DEFAULT_LAKE,
+    json: JsonFlag = False,
+) -> None:
+    """Read a data folder of QuantConnect Lean: trade bars of spot and perpetuals, funding, and what we store beside.
+
+    A folder that carry lean export wrote comes back to the last digit. Quote bars, ticks and seconds are left alone.
+
+    Example: carry ingest lean data/lean --venue binance --symbols BTCUSDT
+    """
+    from data.lean_folder import read_back  # noqa: PLC0415 - only this command needs it
+
+    options = _options(resample, drop_last, replace, dry_run)
+    found = read_back.find_series(folder, venue)
+    chosen = read_back.select(found, _list(symbols), _list(timeframes))
+    outcomes = _ingest_all(Lake(lake), read_back.read_series(found, chosen, source), len(chosen), options)
+    _report(outcomes, list(found.skipped), options, lake, json)
 
 
 def ingest_funding_table(

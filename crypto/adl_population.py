@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crypto.adl import AdlRule, Place, Positions, place, position_score, scores
+from crypto.adl import AdlRule, Positions
+from crypto.adl_ranking import Place, place, position_score, scores
 from crypto.compiled import jit
 from crypto.errors import DataError, SettingsError
 from crypto.insurance import split_exactly
@@ -275,6 +276,29 @@ def liquidation_prices(population: Population) -> Floats:
     return prices
 
 
+def forced_orders(population: Population, mark_price: float) -> tuple[int, Integers, Floats]:
+    """Losing side of a move of the mark, the rows that it liquidates in its order, and their fill prices."""
+    side = 1 if mark_price < population.mark_price else -1
+    trigger_price = liquidation_prices(population)
+    hit = (population.lots * side > 0) & ((trigger_price - mark_price) * side >= 0)
+    rows = np.flatnonzero(hit)
+    order = rows[np.argsort(-side * trigger_price[rows], kind="stable")]
+    fill = trigger_price[order] + population.model.liquidity_gap * (mark_price - trigger_price[order])
+    return side, order, fill
+
+
+def positions_at(population: Population, mark_price: float, lots: Integers) -> Positions:
+    """The population as the ranking takes it, at a mark; ``lots``: those that still stand, 0 for the others."""
+    size = np.abs(population.lots) * population.model.unit
+    return Positions(
+        account=population.account,
+        lots=lots,
+        entry_value=population.lots * population.model.unit * population.entry_price,
+        wallet=population.wallet,
+        maintenance=np.maximum(0.0, size * mark_price * population.maintenance_rate - population.deduction),
+    )
+
+
 def stress(
     population: Population,
     mark_price: float,
@@ -295,13 +319,7 @@ def stress(
         raise DataError(
             f"the fund may not spend {may_spend} of a balance of {fund_balance}", remedy="use insurance.spendable"
         )
-    side = 1 if mark_price < population.mark_price else -1
-    trigger_price = liquidation_prices(population)
-    hit = (population.lots * side > 0) & ((trigger_price - mark_price) * side >= 0)
-    rows = np.flatnonzero(hit)
-    order = rows[np.argsort(-side * trigger_price[rows], kind="stable")]
-    gap = population.model.liquidity_gap
-    fill = trigger_price[order] + gap * (mark_price - trigger_price[order])
+    side, order, fill = forced_orders(population, mark_price)
     quantity = population.lots[order] * population.model.unit
     equity = population.wallet[order] + quantity * (fill - population.entry_price[order])
     size = np.abs(population.lots[order])
@@ -319,7 +337,7 @@ def stress(
         fund_balance=balance,
         adl_deficit=float(left),
         adl_lots=int(adl_lots),
-        survives=~hit,
+        survives=np.isin(np.arange(population.lots.size), order, invert=True),
     )
 
 
@@ -366,15 +384,7 @@ def own_outcome(
         raise DataError(f"our own entry price {entry_price} is not positive", remedy="give a price above 0")
     unit = population.model.unit
     remaining = np.where(result.survives, population.lots, 0)
-    others = Positions(
-        account=population.account,
-        lots=remaining,
-        entry_value=population.lots * unit * population.entry_price,
-        wallet=population.wallet,
-        maintenance=np.maximum(
-            0.0, np.abs(population.lots) * unit * mark_price * population.maintenance_rate - population.deduction
-        ),
-    )
+    others = positions_at(population, mark_price, remaining)
     score = scores(rule, others, unit, mark_price)
     quantity = lots * unit
     own_score = position_score(int(rule.score), quantity * mark_price, quantity * entry_price, wallet, maintenance)

@@ -14,7 +14,9 @@ from enum import StrEnum
 from fractions import Fraction
 from itertools import accumulate, pairwise
 from types import MappingProxyType
+from typing import NamedTuple
 
+from crypto.compiled import kernel
 from crypto.errors import DataError, SettingsError
 from crypto.units import HOUR_MS
 
@@ -209,6 +211,30 @@ def excess_loss(rule: FundRule, pool: Pool) -> float:
     return max(0, _loss(rule, pool) - _fraction_of(pool.peak_balance, rule.drawdown))
 
 
+class Parts(NamedTuple):
+    """``Waterfall`` without the balance, in a form that compiled code can return."""
+
+    fee_paid: float
+    surplus: float
+    returned: float
+    fund_paid: float
+    left: float
+
+
+@kernel
+def split_equity(equity: float, fee: float, may_spend: float, keeps_surplus: bool) -> Parts:
+    """Where the equity of a liquidated account goes; arguments as in ``waterfall``, unchecked."""
+    nothing = equity * 0
+    if equity < 0:
+        fund_paid = min(-equity, may_spend)
+        return Parts(nothing, nothing, nothing, fund_paid, -equity - fund_paid)
+    fee_paid = min(fee, equity)
+    rest = equity - fee_paid
+    if keeps_surplus:
+        return Parts(fee_paid, rest, nothing, nothing, nothing)
+    return Parts(fee_paid, nothing, rest, nothing, nothing)
+
+
 def waterfall(equity: float, fee: float, balance: float, may_spend: float, *, keeps_surplus: bool = True) -> Waterfall:
     """Order-book result to fund to ADL.
 
@@ -224,14 +250,8 @@ def waterfall(equity: float, fee: float, balance: float, may_spend: float, *, ke
         raise DataError(
             f"the fund may not spend {may_spend} of a balance of {balance}", remedy="use insurance.spendable"
         )
-    if equity < 0:
-        fund_paid = min(-equity, may_spend)
-        return Waterfall(0, 0, 0, fund_paid, -equity - fund_paid, balance - fund_paid)
-    fee_paid = min(fee, equity)
-    rest = equity - fee_paid
-    if keeps_surplus:
-        return Waterfall(fee_paid, rest, 0, 0, 0, balance + fee_paid + rest)
-    return Waterfall(fee_paid, 0, rest, 0, 0, balance + fee_paid)
+    parts = split_equity(equity, fee, may_spend, keeps_surplus)
+    return Waterfall(*parts, balance + parts.fee_paid + parts.surplus - parts.fund_paid)
 
 
 def split_exactly(amount: int, weights: Sequence[int]) -> tuple[int, ...]:

@@ -26,6 +26,8 @@ class Flow(IntEnum):
     TRANSFER_OUT = 9
     TRANSFER_IN = 10
     TRANSFER_FEE = 11
+    LIQUIDATION_FEE = 12  # to the insurance fund
+    TAKEOVER = 13  # margin left goes to the insurance fund (negative), or the fund covers a deficit (positive)
 
 
 class Component(IntEnum):
@@ -33,7 +35,9 @@ class Component(IntEnum):
 
     ``BASIS``: perp move relative to spot; ``DELTA``: spot move on what is not hedged; ``COLLATERAL``: revaluation of
     assets other than the account currency that no leg holds. The rest are cash flows. ``SLIPPAGE`` is the distance of a
-    fill from the market's open.
+    fill from the market's open. ``LIQUIDATION``: forced fills against the mark that triggered them, liquidation fees,
+    takeovers. ``ADL``: closing price of a deleveraging against the mark. ``NAKED``: what the spot leg costs or earns
+    (price, fees, slippage) while the venue has closed its hedge.
     """
 
     BASIS = 0
@@ -44,6 +48,9 @@ class Component(IntEnum):
     SLIPPAGE = 5
     COLLATERAL = 6
     TRANSFER = 7
+    LIQUIDATION = 8
+    ADL = 9
+    NAKED = 10
 
 
 COMPONENT_NAMES = tuple(component.name.lower() for component in Component)

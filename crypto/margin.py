@@ -104,6 +104,14 @@ def collateral_value(quantity: float, price: float, floor: Floats, ratio: Floats
     return counted * price
 
 
+def joint_cut(alone: Iterable[float]) -> float:
+    """Fraction by which several positions shrink together to free what each alone would free by its own fraction.
+
+    Position i of margin m frees s by the fraction f = s / m (0 < f <= 1); together they need s / sum(m), 1 / sum(1/f).
+    """
+    return 1.0 / math.fsum(1.0 / fraction for fraction in alone)
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """One open contract of an account.

@@ -70,6 +70,8 @@ class MarketHistory:
     ``open_ms[k]`` is the open of bar k; it is complete at ``open_ms[k] + bar_ms``. The grid has no holes: a missing bar
     is NaN.
     ``borrow`` maps (venue, asset) to its rate series. ``data_hash`` is the SHA-256 over every value read.
+    ``oracle`` maps an asset to the status of its composite price at every bar's close, int8 of shape (T,), 0: good
+    (``crypto.oracle.Status``); an asset that is not in it is not watched.
     ``synthetic`` is true when any series was generated. ``sources`` says per series where it came from.
     ``notes`` are findings that a reader of results must know (repaired stamps, expected settlements without a row,
     ...).
@@ -79,6 +81,7 @@ class MarketHistory:
     open_ms: Integers
     instruments: tuple[InstrumentHistory, ...]
     borrow: Mapping[tuple[str, str], RateSeries] = field(default_factory=dict)
+    oracle: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
     data_hash: str = ""
     synthetic: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)

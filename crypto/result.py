@@ -37,6 +37,7 @@ class BacktestResult:
     spot_value: Floats  # (T, P) signed exposure of the spot leg
     perp_value: Floats  # (T, P) signed exposure of the perp leg
     collateral_ratio: Floats  # (T, P) equity of the pair's perp wallet over the wallet's perp notional; NaN when flat
+    liquidation_distance: Floats  # (T, P) adverse move of all marks to maintenance margin, fraction; NaN: flat, or off
 
     ledger: Records  # dtype crypto.ledger.LEDGER
     orders: Records  # dtype crypto.pipeline.orders.ORDER

@@ -41,6 +41,23 @@ class PriceSource(StrEnum):
     LAST = "last"
 
 
+class FundingClock(StrEnum):
+    """When funding is settled: at each contract's own rows, or by the clock of Lean's stock model (lean_stock.md).
+
+    ``LEAN``: at 00, 08 and 16 UTC with the last rate delivered, not for a position opened within the hour before.
+    """
+
+    CONTRACT = "contract"
+    LEAN = "lean"
+
+
+class AccountModel(StrEnum):
+    """Wallets and buying power: the venue's wallets, or Lean's one cash book with its stock margin models."""
+
+    VENUE = "venue"
+    LEAN = "lean"
+
+
 class Style(StrEnum):
     """How the first leg is sent: at market, or as post-only limit at the last close until the leg timeout."""
 
@@ -63,6 +80,32 @@ class FirstLeg(StrEnum):
     THIN = "thin"
 
 
+class MarginEngine(StrEnum):
+    """``VENUE``: the venue checks margin, liquidates and deleverages. ``OFF``: a run ends when a wallet is used up."""
+
+    VENUE = "venue"
+    OFF = "off"
+
+
+class EarlyTiers(StrEnum):
+    """What holds before the first known tier table of a contract: nothing (``FAIL``) or that first table."""
+
+    FAIL = "fail"
+    EARLIEST = "earliest"
+
+
+class NakedPolicy(StrEnum):
+    """What a pair does when the venue has closed its perp leg.
+
+    ``REHEDGE``: open the perp again where the margin allows it, else flatten. ``FLATTEN``: sell what is not hedged.
+    ``WAIT``: hold it for ``naked_wait_hours``, then flatten.
+    """
+
+    REHEDGE = "rehedge"
+    FLATTEN = "flatten"
+    WAIT = "wait"
+
+
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """Period, grid and seed.
@@ -76,6 +119,7 @@ class RunSettings:
     timeframe: str = "1h"
     seed: int = 1
     account_currency: str = "USDT"
+    account: AccountModel = AccountModel.VENUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +168,7 @@ class FundingSettings:
     """Funding rules of the run. ``max_age_hours`` limits ``last_known``."""
 
     price: PriceSource = PriceSource.MARK
+    clock: FundingClock = FundingClock.CONTRACT
     missing_rate: MissingPolicy = MissingPolicy.FAIL
     missing_mark: MissingPolicy = MissingPolicy.FAIL
     max_age_hours: float = 8.0
@@ -174,9 +219,66 @@ class PortfolioSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class RiskSettings:
-    """Limits checked before any order: shares of equity, gross perp notional to equity, and account drawdown."""
+class TierFile:
+    """Leverage tiers of the user's own: a file in ccxt's form, its ``venue``, and the date from which it holds."""
 
+    venue: str = ""
+    path: str = ""
+    effective: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MarginSettings:
+    """The venue's risk engine.
+
+    ``liquidation_fee``: instrument key -> fraction of what is liquidated, instead of the shipped one.
+    ``liquidity_gap``: how far between the mark that triggers (0) and the bar's extreme (1) a forced order fills.
+    ``collateral_ratio``: venue -> {asset: share of its value that backs perps}, for unified wallets.
+    """
+
+    engine: MarginEngine = MarginEngine.VENUE
+    tiers_before_first: EarlyTiers = EarlyTiers.EARLIEST
+    tier_files: tuple[TierFile, ...] = ()
+    liquidation_fee: Mapping[str, float] = field(default_factory=dict)
+    liquidity_gap: float = 0.3
+    collateral_ratio: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AdlSettings:
+    """Auto-deleveraging of our winning leg by a model of the other accounts, off unless ``enabled``.
+
+    ``open_interest`` and ``insurance_fund``: instrument key -> quote units. ``min_move``: smallest move of the mark in
+    a bar that is examined. ``smallest_position``: quote notional of the smallest account that is modelled.
+    """
+
+    enabled: bool = False
+    open_interest: Mapping[str, float] = field(default_factory=dict)
+    insurance_fund: Mapping[str, float] = field(default_factory=dict)
+    min_move: float = 0.05
+    smallest_position: float = 10_000.0
+    mean_age_hours: float = 72.0
+
+
+@dataclass(frozen=True, slots=True)
+class RiskSettings:
+    """Limits checked before any order, and guards on what is open (docs/specs/guards.md).
+
+    Shares are of equity, distances fractions of the mark. ``_sigmas``: the same in daily volatilities.
+    """
+
+    min_distance: float = 0.08
+    restore_distance: float = 0.2
+    min_sigmas: float = 2.0
+    restore_sigmas: float = 3.0
+    max_unhedged_hours: float = 6.0
+    max_adl_light: int = 4
+    adl_keep: float = 0.5
+    max_asset_fraction: float = 1.0
+    concentration_band: float = 0.25
+    oracle_recovery_bars: int = 3
+    naked_policy: NakedPolicy = NakedPolicy.FLATTEN
+    naked_wait_hours: float = 24.0
     max_pair_fraction: float = 0.8
     max_venue_fraction: float = 1.0
     max_gross_leverage: float = 1.0
@@ -248,6 +350,8 @@ class Settings:
     signal: SignalSettings = field(default_factory=SignalSettings)
     portfolio: PortfolioSettings = field(default_factory=PortfolioSettings)
     risk: RiskSettings = field(default_factory=RiskSettings)
+    margin: MarginSettings = field(default_factory=MarginSettings)
+    adl: AdlSettings = field(default_factory=AdlSettings)
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     transfers: TransferSettings = field(default_factory=TransferSettings)
     output: OutputSettings = field(default_factory=OutputSettings)

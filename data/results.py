@@ -11,8 +11,6 @@ import csv
 import json
 import math
 import re
-import secrets
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -30,6 +28,7 @@ from crypto.market import Integers
 from crypto.pipeline.orders import Intent, OrderKind, OrderReason, OrderStatus
 from crypto.pipeline.reasons import Reason
 from crypto.result import BacktestResult, Records
+from data.result_folder import output_error, write_folder
 
 NO_PAIR = "(none)"  # name in the attribution of what no pair owns
 CSV_TABLES = ("ledger", "orders", "trips")
@@ -52,7 +51,7 @@ def next_directory(base: Path, name: str) -> Path:
     try:
         entries = [entry.name for entry in base.iterdir()] if base.exists() else []
     except OSError as error:
-        raise _output_error(base, error) from error
+        raise output_error(base, error) from error
     numbers = [int(match.group(1)) for entry in entries if (match := pattern.fullmatch(entry))]
     return base / f"{name}-{max(numbers, default=0) + 1:04d}"
 
@@ -65,26 +64,17 @@ def write_results(
     ``pages``: further text files by name, such as ``report.html``, which appear together with the rest.
     Raises ``OutputError`` when the directory exists already or can't be written; nothing half-written is left.
     """
-    aside = directory.parent / f".{directory.name}.partial-{secrets.token_hex(4)}"
-    try:
-        if directory.exists():  # a rename would replace an empty directory without a word
-            raise OutputError(f"results directory {directory} exists already", remedy="give a name not taken yet")
-        aside.mkdir(parents=True)
-        _write_files(result, aside, pages or {})
-        names = sorted(path.name for path in aside.iterdir())
-        aside.rename(directory)
-    except OSError as error:
-        raise _output_error(directory, error) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)  # gone already after the rename
-    return {name: directory / name for name in names}
+    return write_folder(directory, lambda folder: _write_files(result, folder, pages or {}))
 
 
-def _output_error(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"results could not be written to {path}: {error.strerror or error}",
-        remedy="free some disk space or choose a directory that may be written",
-    )
+def write_texts(directory: Path, texts: Mapping[str, str]) -> Mapping[str, Path]:
+    """Write text files by name into the new ``directory``, all or none; returns name -> path, errors as above."""
+
+    def fill(folder: Path) -> None:
+        for name, text in texts.items():
+            _write_text(folder / name, text)
+
+    return write_folder(directory, fill)
 
 
 def _write_files(result: BacktestResult, directory: Path, pages: Mapping[str, str]) -> None:
@@ -223,7 +213,9 @@ def _wallet_components(result: BacktestResult) -> dict[str, NDArray[np.float64]]
 
 
 def _pair_series(result: BacktestResult) -> dict[str, NDArray[np.float64]]:
-    names = ("pair_pnl", "basis_bps", "carry_annual", "spot_value", "perp_value", "collateral_ratio")
+    names = (
+        "pair_pnl", "basis_bps", "carry_annual", "spot_value", "perp_value", "collateral_ratio", "liquidation_distance",
+    )  # fmt: skip
     return {name: getattr(result, name) for name in names}
 
 

@@ -53,6 +53,25 @@ def load_settings(path: Path | None, overrides: Sequence[str] = (), instruments:
     return typing.cast("Settings", settings)
 
 
+def settings_from_mapping(values: Mapping[str, Any], source: str) -> Settings:
+    """The settings that ``settings_as_mapping`` made these values of; ``SettingsError`` naming ``source`` if it can't
+    have been so.
+    """
+    reader = _Reader()
+    settings = reader.table(_without_none(values), Settings, _Place())
+    problems = [*reader.problems, *check_together(settings, reader.failed)]
+    if problems:
+        raise SettingsError("\n  ".join([f"settings of {source}", *problems]), remedy="make that result again")
+    return typing.cast("Settings", settings)
+
+
+def _without_none(value: Any) -> Any:
+    """The value as TOML could hold it: a key without a value is left out."""
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
 def settings_as_mapping(settings: Settings) -> dict[str, Any]:
     """The settings as plain values that JSON can hold; decimals become strings, enumerations their words."""
     return typing.cast("dict[str, Any]", _plain(settings))

@@ -81,7 +81,7 @@ RANGES: Mapping[str, Rule] = {
     "slippage.spot_half_spread_bps": between(0, 5_000),
     "slippage.perp_half_spread_bps": between(0, 5_000),
     "slippage.impact_bps": between(0, 5_000),
-    "slippage.max_participation": SHARE,
+    "slippage.max_participation": between(0, 1),
     "funding.max_age_hours": above(0, YEAR_HOURS),
     "borrow.hourly_rate.*.*": between(0, 0.01),
     "borrow.max_age_hours": above(0, YEAR_HOURS),
@@ -108,6 +108,30 @@ RANGES: Mapping[str, Rule] = {
     "risk.max_gross_leverage": above(0, 200),
     "risk.max_drawdown": SHARE,
     "risk.max_delta_fraction": SHARE,
+    "risk.min_distance": between(0, 1),
+    "risk.restore_distance": between(0, 1),
+    "risk.min_sigmas": between(0, 100),
+    "risk.restore_sigmas": between(0, 100),
+    "risk.max_unhedged_hours": between(0, YEAR_HOURS),
+    "risk.max_adl_light": between(1, 5),
+    "risk.adl_keep": between(0, 1),
+    "risk.max_asset_fraction": above(0, 100),
+    "risk.concentration_band": between(0, 100),
+    "risk.oracle_recovery_bars": between(1, 1_000_000),
+    "risk.naked_wait_hours": between(0, YEAR_HOURS),
+    "margin.tier_files.*.venue": matching(r"[a-z0-9_-]+", "the name of a venue"),
+    "margin.tier_files.*.path": Rule("the path of a file", bool),
+    "margin.tier_files.*.effective": Rule(
+        "an ISO date such as 2024-10-24", lambda value: bool(value) and _is_time(value)
+    ),
+    "margin.liquidation_fee.*": between(0, 0.1),
+    "margin.liquidity_gap": between(0, 1),
+    "margin.collateral_ratio.*.*": between(0, 1),
+    "adl.open_interest.*": POSITIVE,
+    "adl.insurance_fund.*": NOT_NEGATIVE,
+    "adl.min_move": between(0.001, 1),
+    "adl.smallest_position": POSITIVE,
+    "adl.mean_age_hours": above(0, YEAR_HOURS),
     "execution.latency_ms": between(0, DAY_MS),
     "execution.leg_timeout_bars": between(1, 1_000_000),
     "execution.max_orders_per_hour": between(1, 1_000_000),
@@ -128,6 +152,7 @@ FREE_NAMES: Mapping[str, Rule] = {
     "wallets.*": ASSET,
     "fees.override.*": Rule("maker or taker", lambda name: name in ("maker", "taker")),
     "borrow.hourly_rate.*": ASSET,
+    "margin.collateral_ratio.*": ASSET,
 }
 
 
@@ -196,6 +221,17 @@ def _check_collateral(settings: Settings) -> Iterator[str]:
         )
 
 
+def _check_distance(settings: Settings) -> Iterator[str]:
+    risk = settings.risk
+    if risk.restore_distance < risk.min_distance:
+        yield (
+            f"risk.restore_distance = {risk.restore_distance:g} must not be below risk.min_distance ="
+            f" {risk.min_distance:g}"
+        )
+    if risk.restore_sigmas < risk.min_sigmas:
+        yield f"risk.restore_sigmas = {risk.restore_sigmas:g} must not be below risk.min_sigmas = {risk.min_sigmas:g}"
+
+
 def _check_instrument_tables(settings: Settings) -> Iterator[str]:
     for table, names in (("fees.override", settings.fees.override), ("instruments", settings.instruments)):
         for name in names:
@@ -210,5 +246,6 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]], ...] 
         ("portfolio.collateral_ratio", "portfolio.min_collateral_ratio", "portfolio.max_collateral_ratio"),
         _check_collateral,
     ),
+    (("risk.min_distance", "risk.restore_distance", "risk.min_sigmas", "risk.restore_sigmas"), _check_distance),
     (("fees.override", "instruments"), _check_instrument_tables),
 )

@@ -29,12 +29,14 @@ from crypto.simulator.loop import (
 from crypto.simulator.outcome import outcome
 from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
+from crypto.tiers import TierBook
 from crypto.units import iso
 from crypto.venues.registry import pair as find_pair
 from data.market import load_market
 from data.results import next_directory, write_results
 from data.settings import config_hash, settings_as_mapping
 from data.store.lake import Lake
+from data.tiers import load_tiers
 from research.report.page import render
 
 BUNDLED_SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "lake"
@@ -97,6 +99,15 @@ def _refuse_an_empty_stretch(market: MarketHistory) -> None:
             )
 
 
+def tiers_of(settings: Settings) -> TierBook | None:
+    """Leverage tiers from the files that the settings name; None when they name none."""
+    book = None
+    for file in settings.margin.tier_files:
+        found = load_tiers(Path(file.path), file.venue, file.effective)
+        book = found if book is None else book.merged(found)
+    return book
+
+
 def run_backtest(
     settings: Settings,
     market: MarketHistory,
@@ -110,7 +121,7 @@ def run_backtest(
     Otherwise, or when a ``strategy`` is given, stages are called in Python; with the default stages both forms give the
     same ledger to the bit. Raises ``DataError``, ``SettingsError`` or ``RefusedError`` for what can't be run.
     """
-    setup = build(settings, market)
+    setup = build(settings, market, tiers_of(settings))
     if compiled and strategy is None:
         world = run_compiled(setup.world, progress)
     else:
@@ -160,7 +171,7 @@ def backtest(
     if compiled and not is_compiled(run_span):
         announce("Compiling the simulator; this happens once for each version and takes about half a minute.")
         with stage("Compiling", None):
-            compile_loop(build(settings, market).world)
+            compile_loop(build(settings, market, tiers_of(settings)).world)
     bars = int(market.open_ms.size)
     with stage("Running", bars) as advance:
         done = 0

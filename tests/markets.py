@@ -17,7 +17,7 @@ from crypto.pipeline.reasons import Reason
 from crypto.pipeline.risk import Approved, Refused
 from crypto.pipeline.signal import Position, Signal
 from crypto.result import BacktestResult
-from crypto.settings import PairSettings, Settings
+from crypto.settings import MarginEngine, PairSettings, Settings
 from crypto.simulator.python_strategy import PythonPipeline
 from crypto.units import HOUR_MS
 from research.backtest import run_backtest
@@ -136,7 +136,7 @@ def make_settings(
         ),
     )
     free = {"spot_half_spread_bps": 0.0, "perp_half_spread_bps": 0.0, "impact_bps": 0.0, "max_participation": 1.0}
-    tables = {**tables, "slippage": {**free, **tables.get("slippage", {})}}
+    tables = {"margin": {"engine": MarginEngine.OFF}, **tables, "slippage": {**free, **tables.get("slippage", {})}}
     changed: dict[str, Any] = {}
     for name, values in tables.items():
         old = getattr(base, name)
@@ -223,7 +223,7 @@ def digest(result: BacktestResult) -> dict[str, str]:
     """Hash of the bytes of every record and series: equal only for runs that are equal to the bit."""
     arrays = (
         "ledger", "orders", "trips", "wallet_equity", "pair_pnl", "attribution", "wallet_attribution", "basis_bps",
-        "carry_annual", "spot_value", "perp_value", "collateral_ratio",
+        "carry_annual", "spot_value", "perp_value", "collateral_ratio", "liquidation_distance",
     )  # fmt: skip
     found = {name: hashlib.sha256(np.ascontiguousarray(getattr(result, name)).tobytes()).hexdigest() for name in arrays}
     found["journal"] = hashlib.sha256(repr(result.journal).encode()).hexdigest()

@@ -30,6 +30,8 @@ class Intent(IntEnum):
     HEDGE = 1  # second leg, sized by what the first filled
     REDUCE = 2  # either leg of an exit or decrease
     UNWIND = 3  # repair: takes back a leg whose hedge did not fill
+    LIQUIDATION = 4  # the venue's: margin fell below maintenance
+    DELEVERAGE = 5  # the venue's: our position closed a bankrupt one
 
 
 class OrderReason(IntEnum):
@@ -44,6 +46,11 @@ class OrderReason(IntEnum):
     NO_BORROW = 6
     THROTTLED = 7
     HEDGE_FAILED = 8  # the other leg of the entry could not be filled
+    LIQUIDATED = 9  # cancelled by the venue before a liquidation, or its own order
+    DELEVERAGED = 10  # the venue's own order
+    BEYOND_TIERS = 11  # the position would be larger than the venue's last leverage tier allows
+    LEVERAGE_TOO_HIGH = 12  # the tier that the position would reach allows less leverage than is set
+    GUARD = 13  # cancelled by a guard of ours
 
 
 ORDER = np.dtype(

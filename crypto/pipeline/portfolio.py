@@ -12,6 +12,14 @@ from typing import Any, NamedTuple
 from crypto import sizing
 from crypto.compiled import kernel
 from crypto.pipeline.features import Features
+from crypto.pipeline.guards import (
+    Guard,
+    equity_for_distance,
+    guarded_distance,
+    kept_fraction,
+    order_time,
+    top_up_is_sooner,
+)
 from crypto.pipeline.reasons import Reason
 from crypto.pipeline.signal import Position, Signal
 
@@ -31,6 +39,11 @@ class Action(IntEnum):
 # what an account asks of a pair besides its signal, as bits of QUOTE.attention
 COLLATERAL_IS_LOW, COLLATERAL_IS_HIGH, DELTA_DRIFTED, BELOW_TARGET = 1, 2, 4, 8
 
+GUARD_SHIFT = 4  # bits of crypto.pipeline.guards.Guard follow from here
+LIQUIDATION_IS_NEAR, ADL_IS_LIT, IS_CONCENTRATED = (
+    int(guard) << GUARD_SHIFT for guard in (Guard.LIQUIDATION_NEAR, Guard.ADL_LIGHT, Guard.CONCENTRATED)
+)
+
 _KEEP, _OPEN, _REDUCE, _CLOSE = int(Action.KEEP), int(Action.OPEN), int(Action.REDUCE), int(Action.CLOSE)
 _HEDGE, _TRANSFER, _REFUSED = int(Action.HEDGE), int(Action.TRANSFER), int(Action.REFUSED)
 _HOLD, _KILLED = int(Reason.HOLD), int(Reason.KILLED)
@@ -38,6 +51,10 @@ _LOW, _HIGH, _DRIFT = int(Reason.COLLATERAL_LOW), int(Reason.COLLATERAL_HIGH), i
 _RESIZE, _WAITING, _NO_CAPITAL = int(Reason.RESIZE), int(Reason.WAITING_FOR_TRANSFER), int(Reason.NO_CAPITAL)
 _MIN_SIZE, _MIN_QUANTITY = int(Reason.BELOW_MIN_SIZE), int(Reason.BELOW_MIN_QUANTITY)
 _MIN_NOTIONAL = int(Reason.BELOW_MIN_NOTIONAL)
+_NAKED, _NEAR = int(Reason.NAKED), int(Reason.LIQUIDATION_NEAR)
+_LIT, _CONCENTRATED = int(Reason.ADL_LIGHT), int(Reason.CONCENTRATED)
+
+FLATTEN, REHEDGE, WAIT = 0, 1, 2  # codes of settings.NakedPolicy
 
 PRICE_BUFFER = 0.005  # of the spot price: cash kept for the move between decision and fill
 SMALLEST_TRANSFER = 0.01  # of the notional it is for: less is not worth sending
@@ -64,6 +81,13 @@ class Account(NamedTuple):
     perp_base: float
     perp_lots: int
     attention: int
+    naked: int  # Reason for which the venue closed the perp leg; 0: hedged
+    naked_ms: int  # since then
+    maintenance_rate: float  # maintenance margin of the perp wallet over its notional
+    concentration: float  # share of the venue's or asset's limit that is used
+    asset_notional: float  # perp notional in the pair's asset, all pairs
+    perp_lots_per_bar: float  # that can fill in a bar; infinite without a limit
+    transfer_ms: float  # until a transfer from the spot wallet arrives
 
 
 class Filters(NamedTuple):
@@ -115,6 +139,7 @@ def _limited(wanted: float, account: Account, rules: Any) -> float:
         rules.max_pair_fraction * account.equity - account.pair_notional,
         rules.max_venue_fraction * account.equity - account.venue_notional,
         rules.max_gross_leverage * account.equity - account.gross_notional,
+        rules.max_asset_fraction * account.equity - account.asset_notional,
     )
     return float(max(0.0, min(wanted, room)))
 
@@ -134,13 +159,41 @@ def allocate(
         if signal.direction == 0 or account.killed:
             return _nothing(_KEEP, _KILLED if account.killed else signal.reason)
         return _grow(signal.direction, signal.reason, features, account, filters, rules)
+    if account.naked != 0 and account.attention & DELTA_DRIFTED and not account.killed:
+        return _cover(held.direction, features, account, filters, rules)
     if account.killed or signal.direction != held.direction:
         reason = _KILLED if account.killed else signal.reason
         return _shrink(held.direction, 0.0, reason, features, account, filters)
-    if account.attention & COLLATERAL_IS_LOW:
-        return _restore_collateral(held.direction, features, account, filters, rules)
+    if account.attention & (LIQUIDATION_IS_NEAR | COLLATERAL_IS_LOW):
+        return _restore(held.direction, features, account, filters, rules)
     if account.attention & DELTA_DRIFTED:
         return _rehedge(features, account, filters)
+    if account.attention & (ADL_IS_LIT | IS_CONCENTRATED):
+        return _cut(held.direction, features, account, filters, rules)
+    return _adjust(signal, features, held, account, filters, rules)
+
+
+@kernel
+def _restore(direction: int, features: Features, account: Account, filters: Filters, rules: Any) -> Target:
+    """Bring back the liquidation distance, or else the collateral ratio."""
+    if account.attention & LIQUIDATION_IS_NEAR:
+        return _restore_distance(direction, features, account, filters, rules)
+    return _restore_collateral(direction, features, account, filters, rules)
+
+
+@kernel
+def _cut(direction: int, features: Features, account: Account, filters: Filters, rules: Any) -> Target:
+    """Reduce a pair that stands first in line for ADL, or whose venue or asset has become too large."""
+    if account.attention & ADL_IS_LIT:
+        return _shrink(direction, rules.adl_keep, _LIT, features, account, filters)
+    return _shrink(direction, 1.0 / account.concentration, _CONCENTRATED, features, account, filters)
+
+
+@kernel
+def _adjust(
+    signal: Signal, features: Features, held: Position, account: Account, filters: Filters, rules: Any
+) -> Target:
+    """Move collateral out that the perp wallet does not need, or enlarge a pair that is below its target."""
     if account.attention & COLLATERAL_IS_HIGH and account.can_transfer and not account.transfer_pending:
         excess = account.margin_equity - rules.collateral_ratio * account.wallet_notional
         amount = min(excess, account.perp_cash)
@@ -271,6 +324,47 @@ def _restore_collateral(direction: int, features: Features, account: Account, fi
     else:
         cut = 1.0 - account.margin_equity / (rules.collateral_ratio * account.wallet_notional)
     return _shrink(direction, max(0.0, 1.0 - cut), _LOW, features, account, filters)
+
+
+@kernel
+def _restore_distance(direction: int, features: Features, account: Account, filters: Filters, rules: Any) -> Target:
+    """Bring the account's liquidation distance back, by a transfer or by a cut of the pair, whichever helps sooner."""
+    target = guarded_distance(features.variance_hourly, rules.restore_distance, rules.restore_sigmas)
+    rate, size = account.maintenance_rate, account.wallet_notional
+    keep = kept_fraction(account.margin_equity, size, rate, target)
+    if account.can_transfer:
+        if account.transfer_pending:
+            return _nothing(_KEEP, _WAITING)
+        need = equity_for_distance(size, rate, target) - account.margin_equity
+        amount = min(need, account.spot_cash)
+        orders_ms = order_time(
+            (1.0 - keep) * abs(account.perp_lots), account.perp_lots_per_bar, rules.latency_ms, rules.bar_ms
+        )
+        enough = amount >= need and amount > 0.0
+        if enough and top_up_is_sooner(account.transfer_ms, orders_ms, rules.bar_ms):
+            return Target(_TRANSFER, direction, 0, 0, amount, _NEAR)
+    if keep >= 1.0:
+        return _nothing(_KEEP, _NEAR)
+    return _shrink(direction, keep, _NEAR, features, account, filters)
+
+
+@kernel
+def _cover(direction: int, features: Features, account: Account, filters: Filters, rules: Any) -> Target:
+    """What the run's policy does with a spot leg whose hedge the venue has closed."""
+    if rules.naked_policy == WAIT and account.naked_ms < rules.naked_wait_ms:
+        return _nothing(_KEEP, _NAKED)
+    if rules.naked_policy == REHEDGE:
+        per_lot = perp_base_per_lot(filters, features.perp_price)
+        drift = abs(account.spot_base + account.perp_base)
+        step = filters.perp_step_lots
+        lots = int(math.floor(drift / per_lot / step + sizing.LOT_TOLERANCE)) * step
+        value = lots * per_lot * features.perp_price
+        margin = value * (rules.collateral_ratio + filters.perp_fee)
+        if lots >= filters.perp_min_lots and value >= filters.perp_min_notional and margin <= account.perp_cash:
+            return Target(_HEDGE, direction, 0, -direction * lots, 0.0, _NAKED)
+    if account.perp_lots == 0:
+        return _shrink(direction, 0.0, account.naked, features, account, filters)
+    return _rehedge(features, account, filters)
 
 
 @kernel

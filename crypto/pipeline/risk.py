@@ -6,13 +6,17 @@ from typing import Any, NamedTuple
 
 from crypto.compiled import kernel
 from crypto.pipeline.features import Features
-from crypto.pipeline.portfolio import Account, Action, Filters, Target, perp_base_per_lot
+from crypto.pipeline.guards import Guard
+from crypto.pipeline.portfolio import GUARD_SHIFT, Account, Action, Filters, Target, perp_base_per_lot
 from crypto.pipeline.reasons import Reason
 
 _KEEP, _OPEN, _REFUSED = int(Action.KEEP), int(Action.OPEN), int(Action.REFUSED)
-_KILLED = int(Reason.KILLED)
+_NONE, _KILLED = int(Reason.NONE), int(Reason.KILLED)
 _STALE_SPOT, _STALE_PERP = int(Reason.STALE_SPOT), int(Reason.STALE_PERP)
 _PAIR_LIMIT, _VENUE_LIMIT, _GROSS_LIMIT = int(Reason.PAIR_LIMIT), int(Reason.VENUE_LIMIT), int(Reason.GROSS_LIMIT)
+_ASSET_LIMIT, _ORACLE = int(Reason.ASSET_LIMIT), int(Reason.ORACLE)
+
+ORACLE_IS_BAD = int(Guard.ORACLE) << GUARD_SHIFT
 
 LIMIT_TOLERANCE = 1e-6  # of equity: rounding of a size that was cut to the limit itself
 
@@ -49,21 +53,38 @@ def review(target: Target, features: Features, account: Account, filters: Filter
         return Verdict(False, target.reason)
     if target.action != _OPEN:
         return Verdict(True, target.reason)
+    reason = _switched_off(features, account)
+    if reason == _NONE:
+        reason = _beyond_limit(target, features, account, filters, rules)
+    return Verdict(reason == _NONE, target.reason if reason == _NONE else reason)
+
+
+@kernel
+def _switched_off(features: Features, account: Account) -> int:
+    """Why nothing may be opened now, whatever its size; ``NONE`` when it may."""
     if account.killed:
-        return Verdict(False, _KILLED)
+        return _KILLED
+    if account.attention & ORACLE_IS_BAD:
+        return _ORACLE
     if not features.spot_fresh:
-        return Verdict(False, _STALE_SPOT)
-    if not features.perp_fresh:
-        return Verdict(False, _STALE_PERP)
+        return _STALE_SPOT
+    return _NONE if features.perp_fresh else _STALE_PERP
+
+
+@kernel
+def _beyond_limit(target: Target, features: Features, account: Account, filters: Filters, rules: Any) -> int:
+    """The limit that the target would pass; ``NONE`` when it stays within all."""
     added = abs(target.perp_lots) * perp_base_per_lot(filters, features.perp_price) * features.perp_price
     slack = LIMIT_TOLERANCE * account.equity
     if account.pair_notional + added > rules.max_pair_fraction * account.equity + slack:
-        return Verdict(False, _PAIR_LIMIT)
+        return _PAIR_LIMIT
     if account.venue_notional + added > rules.max_venue_fraction * account.equity + slack:
-        return Verdict(False, _VENUE_LIMIT)
+        return _VENUE_LIMIT
     if account.gross_notional + added > rules.max_gross_leverage * account.equity + slack:
-        return Verdict(False, _GROSS_LIMIT)
-    return Verdict(True, target.reason)
+        return _GROSS_LIMIT
+    if account.asset_notional + added > rules.max_asset_fraction * account.equity + slack:
+        return _ASSET_LIMIT
+    return _NONE
 
 
 def decide(target: Target, verdict: Verdict) -> Approved | Refused:

@@ -9,10 +9,20 @@ from typing import Any
 import numpy as np
 
 from crypto.funding import grace_code
-from crypto.settings import FillPrice, FirstLeg, Settings, Style
+from crypto.settings import (
+    AccountModel,
+    FillPrice,
+    FirstLeg,
+    FundingClock,
+    MarginEngine,
+    NakedPolicy,
+    Settings,
+    Style,
+)
 from crypto.units import BPS, HOUR_MS
 
 FIRST_LEG_CODES = {FirstLeg.SPOT: 0, FirstLeg.PERP: 1, FirstLeg.THIN: 2}
+NAKED_CODES = {NakedPolicy.FLATTEN: 0, NakedPolicy.REHEDGE: 1, NakedPolicy.WAIT: 2}
 
 RULES = np.dtype(
     [
@@ -49,6 +59,20 @@ RULES = np.dtype(
         ("max_gross_leverage", "f8"),
         ("max_drawdown", "f8"),
         ("max_delta_fraction", "f8"),
+        ("min_distance", "f8"),
+        ("restore_distance", "f8"),
+        ("min_sigmas", "f8"),
+        ("restore_sigmas", "f8"),
+        ("max_unhedged_ms", "i8"),
+        ("max_adl_light", "f8"),
+        ("adl_keep", "f8"),
+        ("max_asset_fraction", "f8"),
+        ("concentration_band", "f8"),
+        ("oracle_recovery_bars", "i8"),
+        ("naked_policy", "i8"),  # 0 flatten, 1 rehedge, 2 wait
+        ("naked_wait_ms", "i8"),
+        ("margin_engine", "i8"),
+        ("liquidity_gap", "f8"),
         # execution and transfers
         ("latency_ms", "i8"),
         ("maker_first", "i8"),
@@ -58,6 +82,8 @@ RULES = np.dtype(
         ("max_orders_per_hour", "i8"),
         ("grace_policy", "i8"),
         ("fill_at_last_close", "i8"),
+        ("lean_account", "i8"),  # one cash book and Lean's stock margin models
+        ("lean_scan_ms", "i8"),  # spacing of Lean's looks at a position before it pays funding; 0: contract's own clock
         ("cross_venue", "i8"),
         ("transfer_delay_ms", "i8"),
         ("cross_venue_delay_ms", "i8"),
@@ -76,12 +102,17 @@ def _alpha(bar_hours: float, half_life_hours: float) -> float:
     return 1.0 - math.pow(0.5, bar_hours / half_life_hours)
 
 
+def uses_margin_engine(settings: Settings) -> bool:
+    """Whether the venue checks margin in this run; Lean's one cash book has a margin model of its own."""
+    return settings.margin.engine is MarginEngine.VENUE and settings.run.account is not AccountModel.LEAN
+
+
 def build_rules(settings: Settings, start_ms: int, bar_ms: int) -> Any:
     """Settings as one row of ``RULES``, for runs whose bars last ``bar_ms`` and start at ``start_ms``."""
     rules = np.zeros(1, RULES).view(np.recarray)
     row = rules[0]
     hours = bar_ms / HOUR_MS
-    signal, portfolio, risk = settings.signal, settings.portfolio, settings.risk
+    signal, portfolio = settings.signal, settings.portfolio
     row.start_ms, row.bar_ms, row.bar_hours = start_ms, bar_ms, hours
     row.basis_alpha = _alpha(hours, signal.basis_half_life_hours)
     row.variance_alpha = _alpha(hours, signal.forecast_half_life_hours)
@@ -103,11 +134,7 @@ def build_rules(settings: Settings, start_ms: int, bar_ms: int) -> Any:
     row.leverage = portfolio.perp_leverage
     row.min_pair_notional = portfolio.min_pair_notional
     row.resize_band = portfolio.resize_band
-    row.max_pair_fraction = risk.max_pair_fraction
-    row.max_venue_fraction = risk.max_venue_fraction
-    row.max_gross_leverage = risk.max_gross_leverage
-    row.max_drawdown = risk.max_drawdown
-    row.max_delta_fraction = risk.max_delta_fraction
+    _risk_rules(row, settings)
     _execution_rules(row, settings, bar_ms)
     return rules
 
@@ -122,7 +149,28 @@ def _execution_rules(row: Any, settings: Settings, bar_ms: int) -> None:
     row.max_orders_per_hour = execution.max_orders_per_hour
     row.grace_policy = grace_code(settings.funding.grace)
     row.fill_at_last_close = int(execution.fill_price is FillPrice.LAST_CLOSE)
+    row.lean_account = int(settings.run.account is AccountModel.LEAN)
+    row.lean_scan_ms = max(HOUR_MS, bar_ms) if settings.funding.clock is FundingClock.LEAN else 0
     row.cross_venue = int(settings.transfers.cross_venue)
     row.transfer_delay_ms = settings.transfers.delay_ms
     row.cross_venue_delay_ms = settings.transfers.cross_venue_delay_ms
     row.cross_venue_fee = settings.transfers.cross_venue_fee
+
+
+def _risk_rules(row: Any, settings: Settings) -> None:
+    risk = settings.risk
+    row.max_pair_fraction = risk.max_pair_fraction
+    row.max_venue_fraction = risk.max_venue_fraction
+    row.max_gross_leverage = risk.max_gross_leverage
+    row.max_drawdown = risk.max_drawdown
+    row.max_delta_fraction = risk.max_delta_fraction
+    for name in ("min_distance", "restore_distance", "min_sigmas", "restore_sigmas", "adl_keep", "max_asset_fraction"):
+        setattr(row, name, getattr(risk, name))
+    row.max_unhedged_ms = round(risk.max_unhedged_hours * HOUR_MS)
+    row.max_adl_light = risk.max_adl_light
+    row.concentration_band = risk.concentration_band
+    row.oracle_recovery_bars = risk.oracle_recovery_bars
+    row.naked_policy = NAKED_CODES[risk.naked_policy]
+    row.naked_wait_ms = round(risk.naked_wait_hours * HOUR_MS)
+    row.margin_engine = int(uses_margin_engine(settings))
+    row.liquidity_gap = settings.margin.liquidity_gap

@@ -40,7 +40,8 @@ def settle(world: World, leg: int) -> None:
     if flag & (RATE_SKIP | MARK_SKIP) == 0:
         row.grace_until_ms = world.settlements[index].time_ms + row.grace_ms if row.grace_ms > 0 else 0
         row.grace_row = index
-    if row.lots == 0:
+    scan = world.rules[0].lean_scan_ms
+    if row.lots == 0 or (scan > 0 and row.held_since_ms >= world.settlements[index].time_ms - scan):
         return
     run = world.run[0]
     if flag != 0 and not _apply_policy(world, leg, index, flag):

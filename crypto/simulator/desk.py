@@ -22,6 +22,7 @@ from crypto.simulator.state import (
     World,
 )
 from crypto.simulator.valuation import perp_base, spot_base
+from crypto.tiers import tier_index
 from crypto.units import HOUR_MS
 
 _PLACED, _FILLED = int(OrderStatus.PLACED), int(OrderStatus.FILLED)
@@ -29,6 +30,7 @@ _CANCELLED, _REJECTED = int(OrderStatus.CANCELLED), int(OrderStatus.REJECTED)
 _NONE, _THROTTLED, _NO_BORROW = int(OrderReason.NONE), int(OrderReason.THROTTLED), int(OrderReason.NO_BORROW)
 _HEDGE_FAILED = int(OrderReason.HEDGE_FAILED)
 _MIN_QUANTITY, _MIN_NOTIONAL = int(OrderReason.BELOW_MIN_QUANTITY), int(OrderReason.BELOW_MIN_NOTIONAL)
+_BEYOND_TIERS, _LEVERAGE = int(OrderReason.BEYOND_TIERS), int(OrderReason.LEVERAGE_TOO_HIGH)
 _POST_ONLY = int(OrderKind.POST_ONLY)
 _HEDGE, _UNWIND = int(Intent.HEDGE), int(Intent.UNWIND)
 
@@ -70,6 +72,18 @@ def _minimum(world: World, leg: int, request: Request, price: float) -> int:
 
 
 @kernel
+def _tier_refusal(world: World, leg: int, lots: int, price: float) -> int:
+    """Why the venue's leverage tiers do not allow a position of ``lots``; ``NONE`` when they do."""
+    row = world.legs[leg]
+    size = order_value(world, leg, lots, price) / (price if row.kind == INVERSE else 1.0)
+    first, end = row.tier_first, row.tier_end
+    if size > world.tiers[3, end - 1]:
+        return _BEYOND_TIERS
+    tier = first + tier_index(size, world.tiers[0, first:end])
+    return _LEVERAGE if world.rules[0].leverage > world.tiers[4, tier] else _NONE
+
+
+@kernel
 def _refusal(world: World, leg: int, request: Request, price: float) -> int:
     """Reason for which the venue or our throttle refuses the order; ``NONE`` when it is accepted."""
     row, run, rules = world.legs[leg], world.run[0], world.rules[0]
@@ -82,6 +96,8 @@ def _refusal(world: World, leg: int, request: Request, price: float) -> int:
     minimum = _minimum(world, leg, request, price)
     if minimum != _NONE:
         return minimum
+    if row.kind != SPOT and rules.margin_engine == 1 and not request.reduce_only:
+        return _tier_refusal(world, leg, row.lots + request.lots, price)
     if row.kind == SPOT and request.lots < 0 and -request.lots > max(0, row.lots):
         rate = borrow_rate_at(world, row.pair, run.time_ms)
         if world.pairs[row.pair].borrow_allowed == 0 or rate != rate:
@@ -269,6 +285,28 @@ def record_fill(world: World, order: int, lots: int, price: float, fee: float, s
         finish(world, order, _FILLED, _NONE)
     else:
         send(world, pair)
+
+
+@kernel
+def forced_order(world: World, leg: int, lots: int, price: float, intent: int, reason: int) -> int:
+    """Record an order of the venue's own (liquidation, ADL), filled at ``price``; returns its row."""
+    run = world.run[0]
+    order = run.order_rows
+    run.order_rows += 1
+    entry = world.orders[order]
+    entry.id = order
+    entry.pair = world.legs[leg].pair
+    entry.leg = leg
+    entry.intent = intent
+    entry.lots = lots
+    entry.filled_lots = lots
+    entry.placed_ms = entry.arrival_ms = entry.deadline_ms = entry.done_ms = run.time_ms
+    entry.status = _FILLED
+    entry.reason = reason
+    entry.reduce_only = 1
+    entry.limit_price = math.nan
+    entry.average_price = price
+    return int(order)
 
 
 @kernel

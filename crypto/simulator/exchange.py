@@ -1,7 +1,8 @@
 """One step of the simulated exchange: everything that happens from one instant to the next, in time order.
 
 At one time the order is: funding settlements, borrow hours, transfers that arrive, orders that arrive. At the end of
-the step legs are revalued on the bar that closed, resting orders are matched against it, and the account is measured.
+the step the mark moves, adverse extreme first: margin check, liquidation, takeover, then ADL. After that legs are
+revalued on the bar that closed, resting orders are matched against it, and the account is measured.
 Then it is the strategy's turn. Settlements and borrow hours belong to the step that ends with them, arrivals to the
 step that begins with them, so an order of one instant never meets a settlement of the same instant first.
 """
@@ -13,15 +14,20 @@ import math
 from crypto import basis
 from crypto.compiled import kernel
 from crypto.pipeline import execution
+from crypto.pipeline.guards import Guard
 from crypto.pipeline.portfolio import (
     BELOW_TARGET,
     COLLATERAL_IS_HIGH,
     COLLATERAL_IS_LOW,
     DELTA_DRIFTED,
+    GUARD_SHIFT,
     wanted_notional,
 )
 from crypto.pipeline.risk import drawdown_breached
 from crypto.simulator.clock import borrow_rate_at, charge_borrow_hour, receive_transfer, settle
+from crypto.simulator.deleveraging import deleverage_where_due
+from crypto.simulator.liquidation import liquidate_where_due
+from crypto.simulator.margin_check import use_tiers_of
 from crypto.simulator.matching import arrive, match_resting
 from crypto.simulator.posting import note
 from crypto.simulator.state import (
@@ -46,7 +52,9 @@ from crypto.simulator.valuation import (
     spot_base,
     stop_insolvent,
 )
+from crypto.simulator.watch import watch
 
+_ORACLE = int(Guard.ORACLE)
 _NEVER = 9_223_372_036_854_775_807
 _SETTLEMENT, _BORROW, _TRANSFER, _ARRIVAL = 0, 1, 2, 3
 
@@ -122,6 +130,8 @@ def advance(world: World, instant: int) -> int:
     run.instant = instant
     run.row = instant
     end_ms = rules.start_ms + instant * rules.bar_ms
+    if rules.margin_engine == 1:
+        use_tiers_of(world, end_ms)
     while run.status == RUNNING:
         time_ms, kind, index = _next_event(world, end_ms)
         if kind < 0:
@@ -132,6 +142,9 @@ def advance(world: World, instant: int) -> int:
     if run.status != RUNNING:
         return int(run.status)
     bar = instant - 1
+    if rules.margin_engine == 1:
+        liquidate_where_due(world, bar)
+        deleverage_where_due(world, bar)
     revalue(world, bar)
     for leg in range(world.legs.shape[0]):
         order = world.legs[leg].order
@@ -144,21 +157,37 @@ def advance(world: World, instant: int) -> int:
 @kernel
 def measure(world: World, instant: int) -> None:
     """Record equity, profit and exposure of the instant, and what every pair sees of it."""
-    run, rules = world.run[0], world.rules[0]
-    equity = measure_wallets(world, instant)
-    run.equity = equity
-    run.peak_equity = max(run.peak_equity, equity)
-    if run.killed == 0 and drawdown_breached(equity, run.peak_equity, rules.max_drawdown):
-        run.killed = 1
-        note(world, KILL, -1, 0, -1, 0, equity, run.peak_equity, 0.0)
+    judge_equity(world, measure_wallets(world, instant))
     for pair in range(world.pairs.shape[0]):
         _measure_pair(world, instant, pair)
-    run.row = instant + 1
+    look(world, instant)
+    world.run[0].row = instant + 1
+
+
+@kernel
+def look(world: World, instant: int) -> None:
+    """Let the guards look at every pair that was measured, and say what its position needs besides the signal."""
+    watch(world, instant)
+    for pair in range(world.pairs.shape[0]):
+        world.quotes[pair].attention = _attention(world, pair)
+
+
+@kernel
+def judge_equity(world: World, equity: float) -> None:
+    """Keep the account's equity and its peak, and pull the kill switch when it fell too far."""
+    run = world.run[0]
+    run.equity = equity
+    run.peak_equity = max(run.peak_equity, equity)
+    if run.killed == 0 and drawdown_breached(equity, run.peak_equity, world.rules[0].max_drawdown):
+        run.killed = 1
+        note(world, KILL, -1, 0, -1, 0, equity, run.peak_equity, 0.0)
 
 
 @kernel
 def measure_start(world: World) -> None:
     """Quotes before the first bar: the opening prices stand in for nothing, so every pair starts stale."""
+    if world.rules[0].margin_engine == 1:
+        use_tiers_of(world, world.rules[0].start_ms)
     for pair in range(world.pairs.shape[0]):
         world.quotes[pair].time_ms = world.rules[0].start_ms
         world.quotes[pair].collateral_ratio = math.nan
@@ -188,34 +217,42 @@ def _quote_bar(world: World, instant: int, pair: int) -> None:
 @kernel
 def _measure_pair(world: World, instant: int, pair: int) -> None:
     _quote_bar(world, instant, pair)
+    measure_position(world, pair)
+    quote, series = world.quotes[pair], world.series
+    fresh = quote.spot_fresh == 1 and quote.perp_fresh == 1
+    series[instant, pair, PNL] = world.pairs[pair].pnl
+    series[instant, pair, BASIS_BPS] = basis.basis(quote.spot, quote.perp) * 1e4 if fresh else math.nan
+    series[instant, pair, SPOT_VALUE] = spot_base(world, 2 * pair) * quote.spot
+    series[instant, pair, PERP_VALUE] = perp_base(world, 2 * pair + 1) * quote.mark
+    series[instant, pair, COLLATERAL] = quote.collateral_ratio
+
+
+@kernel
+def measure_position(world: World, pair: int) -> None:
+    """Profit of a pair, the margin behind its perp and what the position needs, at the prices of the quote."""
     row, quote = world.pairs[pair], world.quotes[pair]
-    spot, perp = 2 * pair, 2 * pair + 1
+    perp = 2 * pair + 1
     row.pnl = pair_pnl(world, pair)
-    world.series[instant, pair, PNL] = row.pnl
     if row.direction != 0:
         row.trip_peak_pnl = max(row.trip_peak_pnl, row.pnl - row.trip_start_pnl)
     quote.notional = notional(world, perp)
     leg = world.legs[perp]
     backing = world.holdings[leg.wallet, leg.settle_asset]
     backed = backing.notional
-    equity = (backing.balance + backing.unrealised) * asset_price(world, leg.wallet, leg.settle_asset)
+    price = asset_price(world, leg.wallet, leg.settle_asset)
+    equity = (backing.balance + backing.unrealised) * price + backing.collateral
     quote.collateral_ratio = equity / backed if backed > 0.0 else math.nan
-    if backed > 0.0 and equity <= 0.0:
+    if backed > 0.0 and equity <= 0.0 and world.rules[0].lean_account == 0:
         stop_insolvent(world, leg.wallet)
-    quote.attention = _attention(world, pair)
-    series = world.series
-    fresh = quote.spot_fresh == 1 and quote.perp_fresh == 1
-    series[instant, pair, BASIS_BPS] = basis.basis(quote.spot, quote.perp) * 1e4 if fresh else math.nan
-    series[instant, pair, SPOT_VALUE] = spot_base(world, spot) * quote.spot
-    series[instant, pair, PERP_VALUE] = perp_base(world, perp) * quote.mark
-    series[instant, pair, COLLATERAL] = quote.collateral_ratio
 
 
 @kernel
 def _attention(world: World, pair: int) -> int:
     """What the pair's position needs besides the signal, as bits (crypto.pipeline.portfolio)."""
     row, quote, rules = world.pairs[pair], world.quotes[pair], world.rules[0]
-    if row.direction == 0 or row.phase != execution.IDLE:
+    if row.direction == 0:
+        return int((row.guards & _ORACLE) << GUARD_SHIFT)
+    if row.phase != execution.IDLE:
         return 0
     bits = 0
     if quote.collateral_ratio < rules.min_collateral_ratio:
@@ -224,9 +261,14 @@ def _attention(world: World, pair: int) -> int:
         bits |= COLLATERAL_IS_HIGH
     hedge = perp_base(world, 2 * pair + 1)
     drift = abs(spot_base(world, 2 * pair) + hedge)
+    if row.naked != 0 and hedge != 0.0 and drift <= rules.max_delta_fraction * abs(hedge):
+        row.naked = 0
+        row.exit_reason = 0
     if drift > rules.max_delta_fraction * abs(hedge):
         bits |= DELTA_DRIFTED
+    bits |= row.guards << GUARD_SHIFT
     wanted = wanted_notional(world.run[0].equity, row.weight, rules)
-    if rules.resize_band > 0.0 and wanted > quote.notional * (1.0 + rules.resize_band):
+    calm = world.run[0].time_ms >= row.calm_until_ms
+    if calm and rules.resize_band > 0.0 and wanted > quote.notional * (1.0 + rules.resize_band):
         bits |= BELOW_TARGET
-    return bits
+    return int(bits)

@@ -171,11 +171,36 @@ def fill_perp(
 ) -> tuple[float, float]:
     """Execute ``lots`` (signed) of a perp leg; returns fee and slippage in account currency (negative: costs)."""
     row = world.legs[leg]
+    traded = abs(lots) * row.quote_per_lot / price if row.kind == INVERSE else abs(lots) * row.units_per_lot * price
+    fee = -fees.fee(traded, fee_rate)
+    spot_price = _spot_reference(world, leg, bar)
+    return book_perp(world, leg, order, lots, price, reference, fee, fee_rate, spot_price, _FEE, _FEES, _SLIPPAGE)
+
+
+@kernel
+def book_perp(
+    world: World,
+    leg: int,
+    order: int,
+    lots: int,
+    price: float,
+    reference: float,
+    fee: float,
+    fee_rate: float,
+    spot_price: float,
+    fee_flow: int,
+    fee_component: int,
+    slippage_component: int,
+) -> tuple[float, float]:
+    """Book a perp fill with its ``fee`` (negative: cost, settlement asset) under the given flow and components.
+
+    ``spot_price``: the pair's spot at that time, venue quote. Returns fee and slippage in account currency.
+    """
+    row = world.legs[leg]
     spot_value = world.legs[row.pair * 2].value_price
     closed, opened = _reduce_or_grow(row.lots, lots)
     if row.kind == INVERSE:
         unit = coin_price(world, leg)
-        fee = -fees.fee(abs(lots) * row.quote_per_lot / price, fee_rate)
         realised = closed * row.quote_per_lot * (1.0 / price - 1.0 / row.entry) if closed != 0 else 0.0
         unrealised = lots * row.quote_per_lot * (1.0 / price - 1.0 / row.value_price)
         slippage = lots * row.quote_per_lot * (1.0 / price - 1.0 / reference)
@@ -184,7 +209,6 @@ def fill_perp(
         row.coin += realised + fee
     else:
         unit = 1.0
-        fee = -fees.fee(abs(lots) * row.units_per_lot * price, fee_rate)
         realised = closed * row.units_per_lot * (row.entry - price) if closed != 0 else 0.0
         unrealised = lots * row.units_per_lot * (row.value_price - price)
         slippage = -lots * row.units_per_lot * (price - reference)
@@ -192,19 +216,30 @@ def fill_perp(
         move_cash(world, leg, realised + fee)
     if closed != 0:
         post(world, _REALISED, row.wallet, row.settle_asset, leg, order, realised, realised * unit, price, 0.0, base)
-    post(world, _FEE, row.wallet, row.settle_asset, leg, order, fee, fee * unit, price, fee_rate, base)
+    post(world, fee_flow, row.wallet, row.settle_asset, leg, order, fee, fee * unit, price, fee_rate, base)
     if opened != 0:
         row.entry = _average_entry(row.entry, row.lots + closed, price, opened, row.kind)
     _settle_grace(world, leg, order, lots)
+    _note_holding(world, leg, row.lots + lots)
     row.lots += lots
     if row.lots == 0:
         row.entry = 0.0
-    delta = base * (spot_value - _spot_reference(world, leg, bar))
-    attribute(world, leg, _FEES, fee * unit)
-    attribute(world, leg, _SLIPPAGE, slippage * unit)
+    delta = base * (spot_value - spot_price)
+    attribute(world, leg, fee_component, fee * unit)
+    attribute(world, leg, slippage_component, slippage * unit)
     attribute(world, leg, _DELTA, delta)
     attribute(world, leg, _BASIS, unrealised * unit - slippage * unit - delta)
     return float(fee * unit), float(slippage * unit)
+
+
+@kernel
+def _note_holding(world: World, leg: int, lots: int) -> None:
+    """Since when the position is held as Lean's looks at its clock see it: flat between two of them is not seen."""
+    row, now, scan = world.legs[leg], world.run[0].time_ms, world.rules[0].lean_scan_ms
+    if lots == 0:
+        row.flat_since_ms = now
+    elif scan > 0 and row.lots == 0 and now // scan * scan > row.flat_since_ms:
+        row.held_since_ms = now
 
 
 @kernel

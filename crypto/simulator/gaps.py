@@ -15,7 +15,7 @@ import numpy as np
 from crypto.errors import DataError
 from crypto.instruments import Pair
 from crypto.market import Floats, InstrumentHistory, Integers, MarketHistory, RateSeries, Settlements
-from crypto.settings import MissingPolicy, PriceSource, Settings
+from crypto.settings import FundingClock, MissingPolicy, PriceSource, Settings
 from crypto.simulator.state import (
     BORROW_RATE,
     MARK_FAIL,
@@ -27,6 +27,8 @@ from crypto.simulator.state import (
     SETTLEMENT,
 )
 from crypto.units import HOUR_MS
+
+LEAN_INTERVAL_MS = 8 * HOUR_MS  # Lean's BinanceFutureMarginInterestRateModel, for every venue and contract
 
 BORROW_KNOWN, BORROW_LAST_KNOWN, BORROW_SKIP, BORROW_FAIL = 0, 1, 2, 3
 
@@ -87,6 +89,8 @@ def settlement_table(
 def _one_leg(
     history: InstrumentHistory, rows: Settlements, market: MarketHistory, settings: Settings
 ) -> tuple[Any, ...]:
+    if settings.funding.clock is FundingClock.LEAN:
+        rows = lean_settlements(rows, market)
     rate, rate_flag = fill_missing(
         rows.time_ms, rows.funding_rate, settings.funding.missing_rate, settings.funding.max_age_hours, _RATE_FLAGS
     )
@@ -97,6 +101,25 @@ def _one_leg(
     mark, mark_flag = _fill_mark(history, rows, market, mark, settings)
     alpha = 1.0 - 0.5 ** (rows.interval_hours / settings.signal.forecast_half_life_hours)
     return rows.time_ms, rate, mark, rows.interval_hours, alpha, rate_flag | mark_flag
+
+
+def lean_settlements(rows: Settlements, market: MarketHistory) -> Settlements:
+    """What Lean's stock funding model pays over the market's period: 00, 08 and 16 UTC, by the last rate delivered.
+
+    A stale rate is applied again, NaN stands before the first one, and the row of the last instant is never delivered.
+    The mark is that of the instant where the contract has a settlement then. Spec: docs/specs/lean_stock.md.
+    """
+    start, end = int(market.open_ms[0]), int(market.open_ms[-1]) + market.bar_ms
+    first = start // LEAN_INTERVAL_MS + 1
+    time_ms = np.arange(first * LEAN_INTERVAL_MS, end + 1, LEAN_INTERVAL_MS, dtype=np.int64)
+    known = np.flatnonzero(~np.isnan(rows.funding_rate) & (rows.time_ms < end))
+    last = np.searchsorted(rows.time_ms[known], time_ms, side="right") - 1
+    rate = np.full(time_ms.size, math.nan)
+    rate[last >= 0] = rows.funding_rate[known][last[last >= 0]]
+    mark = np.full(time_ms.size, math.nan)
+    _, here, there = np.intersect1d(time_ms, rows.time_ms, return_indices=True)
+    mark[here] = rows.mark_price[there]
+    return Settlements(time_ms, rate, mark, np.full(time_ms.size, LEAN_INTERVAL_MS / HOUR_MS))
 
 
 def fill_missing(

@@ -59,6 +59,7 @@ def outcome(
         spot_value=_from_start(series[:, :, state.SPOT_VALUE]),
         perp_value=_from_start(series[:, :, state.PERP_VALUE]),
         collateral_ratio=series[:, :, state.COLLATERAL].copy(),
+        liquidation_distance=series[:, :, state.DISTANCE].copy(),
         ledger=ledger,
         orders=orders,
         trips=trips,
@@ -170,6 +171,13 @@ def _policies(world: World, settings: Settings) -> dict[str, Any]:
         "funding price": settings.funding.price.value,
         "valuation price": settings.data.valuation_price.value,
         "settlements paid": int(run.settlements_paid),
+        "margin engine": {
+            "policy": settings.margin.engine.value,
+            "liquidations": int(run.liquidations),
+            "deleveragings": int(run.deleveragings),
+            "paid to the insurance fund": float(run.fund_received),
+            "borne by the insurance fund": float(run.fund_paid),
+        },
     }
 
 
@@ -286,6 +294,32 @@ def _policy(row: Any, _: _Context) -> dict[str, Any]:
     return {"flags": int(row["lots"]), "mark_price": _number(row["price"]), "funding_rate": _number(row["value"])}
 
 
+def _forced(row: Any, context: _Context) -> dict[str, Any]:
+    return {
+        "instrument": context.names.instruments[int(row["order"])],
+        "lots": int(row["lots"]),
+        "mark_price": float(row["price"]),
+        "price": float(row["value"]),
+        ("fee" if row["event"] == state.LIQUIDATION else "score"): float(row["other"]),
+    }
+
+
+def _guard(row: Any, _: _Context) -> dict[str, Any]:
+    return {
+        "reason": Reason(int(row["reason"])).name.lower(),
+        "value": _number(row["price"]),
+        "limit": _number(row["value"]),
+    }
+
+
+def _takeover(row: Any, context: _Context) -> dict[str, Any]:
+    return {
+        "instrument": context.names.instruments[int(row["order"])],
+        "mark_price": float(row["price"]),
+        "value": float(row["value"]),
+    }
+
+
 def _kill(row: Any, _: _Context) -> dict[str, Any]:
     return {"equity": float(row["price"]), "peak_equity": float(row["value"])}
 
@@ -303,4 +337,10 @@ _DETAILS = {
     state.TRIP_CLOSED: _trip,
     state.POLICY: _policy,
     state.KILL: _kill,
+    state.LIQUIDATION: _forced,
+    state.TAKEOVER: _takeover,
+    state.DELEVERAGING: _forced,
+    state.GUARD_TRIPPED: _guard,
+    state.GUARD_RELEASED: _guard,
+    state.REARMED: _kill,
 }

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from crypto.compiled import kernel
+from crypto.ledger import Component
 from crypto.simulator.state import World
+
+_DELTA, _FEES, _SLIPPAGE = int(Component.DELTA), int(Component.FEES), int(Component.SLIPPAGE)
+_NAKED = int(Component.NAKED)
 
 
 @kernel
@@ -58,7 +62,12 @@ def note(
 
 @kernel
 def attribute(world: World, leg: int, component: int, value: float) -> None:
-    """Add ``value`` (account currency) to a leg's component of the step that ends at the current instant."""
+    """Add ``value`` (account currency) to a leg's component of the step that ends at the current instant.
+
+    While the venue has closed a pair's hedge, what its price risk and its trades bring counts as ``NAKED``.
+    """
+    if world.pairs[leg // 2].naked != 0 and component in (_DELTA, _FEES, _SLIPPAGE):
+        component = _NAKED
     world.attribution[world.run[0].row, leg, component] += value
 
 

@@ -19,36 +19,45 @@ from crypto.pipeline.orders import ORDER
 from crypto.pipeline.post_trade import TRIP
 from crypto.pipeline.rules import build_rules
 from crypto.pipeline.signal import POSITION
-from crypto.settings import FirstLeg, PriceSource, Settings, Style
+from crypto.settings import AccountModel, FirstLeg, PriceSource, Settings, Style
+from crypto.simulator.adl_tables import adl_tables
 from crypto.simulator.gaps import borrow_table, settlement_table
+from crypto.simulator.margin_tables import margin_tables
 from crypto.simulator.state import (
+    BAR_COLUMNS,
+    CLOSE,
     HOLDING,
     INVERSE,
     JOURNAL,
     LEG,
     LINEAR,
+    MARK_HIGH,
+    MARK_LOW,
     MAX_TRANSFERS,
     OPEN,
     PAIR,
     QUOTE,
     RUN,
     RUNNING,
+    SERIES_COLUMNS,
     SPOT,
     TRANSFER,
     VALUE,
     WALLET,
     World,
 )
+from crypto.tiers import TierBook
 from crypto.units import BPS
 from crypto.venues.base import Venue
 from crypto.venues.registry import check_overrides
 from crypto.venues.registry import pair as find_pair
 from crypto.venues.registry import venue as find_venue
+from crypto.venues.shipped_tiers import SHIPPED_TIERS
 
 KIND_CODES = {Kind.SPOT: SPOT, Kind.LINEAR: LINEAR, Kind.INVERSE: INVERSE}
 ACCOUNT_QUOTES = {"USDT": {"USDT", "USD"}}  # quotes that count one to one; inverse contracts are quoted in USD
 _MARGIN_QUOTE = "USD"
-SERIES_COLUMNS = 6
+LEAN_CASH_BOOK = "lean:cash_book"  # the one wallet of run.account = "lean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +84,11 @@ def records(dtype: np.dtype[Any], rows: int) -> Any:
     return np.zeros(rows, dtype).view(np.recarray)
 
 
-def build(settings: Settings, market: MarketHistory) -> Setup:
-    """Prepare a run; ``SettingsError``, ``DataError`` or ``RefusedError`` name what does not fit together."""
+def build(settings: Settings, market: MarketHistory, book: TierBook | None = None) -> Setup:
+    """Prepare a run; ``SettingsError``, ``DataError`` or ``RefusedError`` name what does not fit together.
+
+    ``book``: leverage tiers of the user's own; a contract in it has no others.
+    """
     check_overrides(settings.instruments)
     pairs = tuple(find_pair(item.spot, item.perp, settings.instruments) for item in settings.pairs)
     _check_pairs(pairs, settings)
@@ -91,11 +103,21 @@ def build(settings: Settings, market: MarketHistory) -> Setup:
     legs = _legs(pairs, settings, wallet_of, wallets, assets)
     tables = settlement_table(histories, legs, market, settings, notes)
     values = _valuation(histories, settings, notes)
+    bars = _bars(histories, values, on_mark=settings.data.valuation_price is PriceSource.MARK)
+    start_ms, bar_ms = int(market.open_ms[0]), int(market.bar_ms)
+    period = (start_ms, start_ms + bar_ms * int(market.open_ms.size))
+    tiers, tier_tables = margin_tables(instruments, legs, settings, _with_shipped(book), period, notes)
+    events, queue = adl_tables(instruments, legs, bars, tiers, tier_tables, (start_ms, bar_ms), settings)
     world = World(
-        bars=_bars(histories, values),
+        bars=bars,
         settlements=tables.rows,
         borrow=borrow_table(pairs, market, settings),
         rules=rules,
+        tiers=tiers,
+        tier_tables=tier_tables,
+        adl_events=events,
+        adl_queue=queue,
+        oracle=_oracle(pairs, market),
         wallets=_wallet_table(wallets),
         holdings=_holdings(legs, len(wallets), assets, settings),
         legs=legs,
@@ -114,6 +136,22 @@ def build(settings: Settings, market: MarketHistory) -> Setup:
     names = Names(tuple(pair.name for pair in pairs), wallets, assets, tuple(leg.key for leg in instruments))
     _start(world, settings, names)
     return Setup(world, names, tuple(notes))
+
+
+def _oracle(pairs: Sequence[Pair], market: MarketHistory) -> Any:
+    """Oracle status by pair and bar; good throughout where the market brings none for the asset."""
+    table = np.zeros((len(pairs), market.open_ms.size), dtype=np.int8)
+    for number, pair in enumerate(pairs):
+        if pair.perp.base in market.oracle:
+            table[number] = market.oracle[pair.perp.base]
+    return table
+
+
+def _with_shipped(book: TierBook | None) -> TierBook:
+    """The user's tiers, and the shipped ones of the contracts that the user gave none for."""
+    if book is None:
+        return SHIPPED_TIERS
+    return TierBook([*book.tables(), *(table for table in SHIPPED_TIERS.tables() if table.key not in book.keys)])
 
 
 def _series(bars: int, pairs: int, wallets: int) -> dict[str, Floats]:
@@ -145,13 +183,15 @@ def _check_pairs(pairs: Sequence[Pair], settings: Settings) -> None:
         seen.add(key)
 
 
-def wallet_name(instrument: Instrument) -> str:
-    """Wallet (``venue:name``) in which an instrument's balance and margin live."""
+def wallet_name(instrument: Instrument, account: AccountModel = AccountModel.VENUE) -> str:
+    """Wallet (``venue:name``) in which an instrument's balance and margin live; Lean has one for all."""
+    if account is AccountModel.LEAN:
+        return LEAN_CASH_BOOK
     return f"{instrument.venue}:{find_venue(instrument.venue).wallets[instrument.kind]}"
 
 
 def _wallets(instruments: Sequence[Instrument], settings: Settings) -> tuple[tuple[str, ...], dict[str, str]]:
-    used = {leg.key: wallet_name(leg) for leg in instruments}
+    used = {leg.key: wallet_name(leg, settings.run.account) for leg in instruments}
     names = sorted(set(used.values()))
     for name in settings.wallets:
         if name not in names:
@@ -180,14 +220,24 @@ def _history(market: MarketHistory, key: str) -> InstrumentHistory:
         raise DataError(f"no market history for {key}", remedy="ingest its bars, or take the pair out") from None
 
 
-def _bars(histories: Sequence[InstrumentHistory], values: Sequence[Floats]) -> Floats:
-    """All bars as (leg, bar, column), columns as in crypto.simulator.state; a bar without volume is no bar."""
-    table = np.empty((len(histories), values[0].size, 6))
+def _bars(histories: Sequence[InstrumentHistory], values: Sequence[Floats], *, on_mark: bool) -> Floats:
+    """All bars as (leg, bar, column), columns as in crypto.simulator.state; a bar without volume is no bar.
+
+    Extremes of the mark: of the mark's own bar, else of the opens and closes that were traded, never of single prints.
+    """
+    table = np.full((len(histories), values[0].size, BAR_COLUMNS), math.nan)
     for leg, (history, value) in enumerate(zip(histories, values, strict=True)):
         bars = history.bars
         for column, source in enumerate((bars.open, bars.high, bars.low, bars.close, bars.volume)):
             table[leg, :, column] = np.where(bars.volume > 0.0, source, math.nan)
         table[leg, :, VALUE] = value
+        if history.settlements is not None:
+            traded = table[leg, :, [OPEN, CLOSE]]
+            high, low = np.fmax(*traded), np.fmin(*traded)
+            if history.mark is not None and on_mark:
+                high = np.where(np.isnan(history.mark.high), high, history.mark.high)
+                low = np.where(np.isnan(history.mark.low), low, history.mark.low)
+            table[leg, :, MARK_HIGH], table[leg, :, MARK_LOW] = high, low
     return table
 
 
@@ -223,6 +273,9 @@ def _valuation(histories: Sequence[InstrumentHistory], settings: Settings, notes
             continue
         first[histories[leg].key] = leg
         closes = _traded_close(histories[leg])
+        if settings.run.account is AccountModel.LEAN:  # Lean values everything on its last trade
+            rows[leg] = forward_fill(closes)
+            continue
         rows[leg] = _carried(closes, rows[leg + 1])
         absent = int(np.isnan(closes).sum())
         if absent:
@@ -275,7 +328,7 @@ def _fill_leg(row: Any, instrument: Instrument, settings: Settings) -> None:
     row.base_per_lot = math.nan if inverse else float(instrument.value_per_lot)
     row.quote_per_lot = float(instrument.value_per_lot) if inverse else math.nan
     row.multiplier = 1.0 if inverse else float(instrument.multiplier)
-    maker, taker = _fee_rates(instrument, owner, settings)
+    maker, taker = fee_rates(instrument, owner, settings)
     row.maker, row.taker = maker, taker
     spot = instrument.kind is Kind.SPOT
     row.fee_in_base = int(spot and settings.fees.spot_buy_fee_in_base and owner.fees[Kind.SPOT].spot_buy_fee_in_base)
@@ -294,7 +347,8 @@ def _fill_leg(row: Any, instrument: Instrument, settings: Settings) -> None:
     row.order = -1
 
 
-def _fee_rates(instrument: Instrument, owner: Venue, settings: Settings) -> tuple[float, float]:
+def fee_rates(instrument: Instrument, owner: Venue, settings: Settings) -> tuple[float, float]:
+    """Maker and taker rate of an instrument on its venue: its tier's, or what the settings put in their place."""
     tier = settings.fees.tier.get(instrument.venue, "VIP0")
     override = settings.fees.override.get(instrument.key, {})
     for name in override:

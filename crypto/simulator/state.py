@@ -43,7 +43,24 @@ LEG = np.dtype(
         ("borrow_offset_ms", "i8"),
         ("compounds", "i8"),
         ("settle_end", "i8"),
+        ("unified", "i8"),  # perp: its wallet also holds spot legs, whose coins back it
+        ("collateral_ratio", "f8"),  # spot in a unified wallet: share of its value that backs perps
+        ("stage", "i8"),  # perp: crypto.liquidation_stages.Stage
+        ("at_equality", "i8"),  # perp: equity equal to maintenance liquidates
+        ("closing_fee", "f8"),  # perp: fee rate that the venue adds to the maintenance rate
+        ("liquidation_fee", "f8"),
+        ("keeps_surplus", "i8"),  # margin left after a liquidation goes to the insurance fund
+        ("deleverage_fee", "f8"),
+        ("adl_score", "i8"),  # crypto.adl.Score
+        ("table_first", "i8"),  # rows of World.tier_tables
+        ("table_end", "i8"),
+        ("adl_end", "i8"),
         # moves with the run
+        ("table_next", "i8"),  # next row of the tier tables
+        ("tier_first", "i8"),  # columns of World.tiers that hold now
+        ("tier_end", "i8"),
+        ("adl_next", "i8"),  # next row of the ADL events
+        ("adl_light", "i8"),  # of our position at the last examined move; -1: none
         ("settle_next", "i8"),  # next row of the settlement arrays
         ("lots", "i8"),  # signed; spot: whole lots that can be sold, or (negative) that must be bought back
         ("entry", "f8"),  # average entry price, venue quote (perp)
@@ -57,6 +74,8 @@ LEG = np.dtype(
         ("grace_until_ms", "i8"),
         ("grace_row", "i8"),  # settlement that the grace seconds belong to
         ("next_borrow_ms", "i8"),
+        ("flat_since_ms", "i8"),  # perp: when it last became flat, and since when Lean's hourly look sees it held
+        ("held_since_ms", "i8"),
         ("order", "i8"),  # working order, -1: none
     ],
     align=True,
@@ -77,6 +96,14 @@ PAIR = np.dtype(
         ("trip", "i8"),  # row of the open round trip, -1: none
         ("pnl", "f8"),  # cumulative, from cash and position values
         ("exit_reason", "i8"),
+        ("guards", "i8"),  # tripped guards, bits of crypto.pipeline.guards.Guard
+        ("distance", "f8"),  # adverse move of all perps of its account that liquidates, fraction
+        ("unhedged_since_ms", "i8"),
+        ("calm_until_ms", "i8"),  # not enlarged before, because a guard cut it or moved collateral in
+        ("concentration", "f8"),  # share of the venue's or asset's limit that is used
+        ("oracle_good", "i8"),  # bars since the oracle was last bad
+        ("naked", "i8"),  # Reason for which the venue closed the hedge, 0: hedged
+        ("naked_since_ms", "i8"),
         ("last_signal", "i8"),  # reason last written to the journal
         ("last_decision", "i8"),
         # two-leg work in progress
@@ -147,6 +174,23 @@ SETTLEMENT = np.dtype(
 
 BORROW_RATE = np.dtype([("rate", "f8"), ("flag", "i8")], align=True)  # flag: crypto.simulator.gaps.BORROW_*
 
+TIER_TABLE = np.dtype([("effective_ms", "i8"), ("first", "i8"), ("end", "i8")], align=True)
+
+ADL_EVENT = np.dtype(
+    [
+        ("bar", "i8"),
+        ("side", "i8"),  # side that was liquidated: +1 longs, so shorts are closed
+        ("lots", "f8"),  # that the queue has to close, in lots of the leg
+        ("mark", "f8"),  # extreme at which the queue is ranked, venue quote
+        ("price", "f8"),  # at which both sides are closed, venue quote
+        ("queue_first", "i8"),
+        ("queue_end", "i8"),
+    ],
+    align=True,
+)
+
+ADL_QUEUE = np.dtype([("score", "f8"), ("lots", "f8")], align=True)  # score descending; lots up to and including it
+
 HOLDING = np.dtype(
     [
         ("balance", "f8"),
@@ -155,6 +199,8 @@ HOLDING = np.dtype(
         ("price_leg", "i8"),  # leg whose valuation prices the asset here, -1: account currency, -2: none
         ("unrealised", "f8"),  # as of the last measurement: profit of the perps that settle in the asset, in the asset
         ("notional", "f8"),  # as of the last measurement: their absolute notional, account currency
+        ("collateral", "f8"),  # as of the last measurement: value of the coins that back them in a unified wallet
+        ("stressed", "f8"),  # margin surplus of its perps at the bar's adverse extremes, in the asset
     ],
     align=True,
 )
@@ -201,6 +247,10 @@ RUN = np.dtype(
         ("borrow_last_known", "i8"),
         ("borrow_skipped", "i8"),
         ("settlements_paid", "i8"),
+        ("liquidations", "i8"),
+        ("deleveragings", "i8"),
+        ("fund_received", "f8"),  # liquidation fees and margin left, account currency
+        ("fund_paid", "f8"),  # deficits of ours that the venue bore, account currency
     ],
     align=True,
 )
@@ -225,7 +275,13 @@ RATE_LAST_KNOWN, MARK_LAST_KNOWN, RATE_SKIP, MARK_SKIP, RATE_FAIL, MARK_FAIL = 1
     TRIP_CLOSED,
     POLICY,
     KILL,
-) = range(12)
+    LIQUIDATION,
+    TAKEOVER,
+    DELEVERAGING,
+    GUARD_TRIPPED,
+    GUARD_RELEASED,
+    REARMED,
+) = range(18)
 JOURNAL_EVENTS = (
     "signal",
     "decision",
@@ -239,14 +295,24 @@ JOURNAL_EVENTS = (
     "trip_closed",
     "policy",
     "kill_switch",
+    "liquidation",
+    "takeover",
+    "deleveraging",
+    "guard_tripped",
+    "guard_released",
+    "rearmed",
 )
 
 MAX_TRANSFERS = 64
 
 
-OPEN, HIGH, LOW, CLOSE, VOLUME, VALUE = range(6)  # columns of World.bars; VALUE: valuation price at the bar's close
+# columns of World.bars; VALUE: valuation price at the bar's close; the last two: extremes of the mark (perps)
+OPEN, HIGH, LOW, CLOSE, VOLUME, VALUE, MARK_HIGH, MARK_LOW = range(8)
 
-BASIS_BPS, CARRY_ANNUAL, SPOT_VALUE, PERP_VALUE, COLLATERAL, PNL = range(6)  # columns of World.series
+BASIS_BPS, CARRY_ANNUAL, SPOT_VALUE, PERP_VALUE, COLLATERAL, PNL, DISTANCE = range(7)  # columns of World.series
+
+
+BAR_COLUMNS, SERIES_COLUMNS = 8, 7
 
 
 class World(NamedTuple):
@@ -256,10 +322,15 @@ class World(NamedTuple):
     """
 
     # market, read only
-    bars: Floats  # (L, T, 6) venue quote, NaN: no bar; volume in contracts
+    bars: Floats  # (L, T, 8) venue quote, NaN: no bar; volume in contracts
     settlements: Any  # (S,) SETTLEMENT, grouped by leg, ascending
     borrow: Any  # (P, H) BORROW_RATE by hour from start_ms
     rules: Any  # (1,) RULES
+    tiers: Floats  # (5, N) floor, rate, deduction, cap, largest leverage of all tiers, in the margin asset
+    tier_tables: Any  # TIER_TABLE, grouped by leg, ascending
+    adl_events: Any  # ADL_EVENT, grouped by leg, ascending
+    adl_queue: Any  # ADL_QUEUE
+    oracle: Any  # (P, T) i8: crypto.oracle status of the pair's asset at the bar's close; 0: good
     # state
     wallets: Any  # (W,) WALLET
     holdings: Any  # (W, A) HOLDING
@@ -278,4 +349,4 @@ class World(NamedTuple):
     # series by instant, row 0 is the start
     wallet_equity: Floats  # (T + 1, W)
     attribution: Floats  # (T + 1, L + W, C): a row per leg, then a row per wallet for what no leg owns
-    series: Floats  # (T + 1, P, 6)
+    series: Floats  # (T + 1, P, 7)

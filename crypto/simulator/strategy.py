@@ -17,8 +17,9 @@ from crypto.pipeline.reasons import Reason
 from crypto.pipeline.signal import Signal
 from crypto.simulator.clock import send_transfer, transfer_pending
 from crypto.simulator.desk import commit, order_value, send
+from crypto.simulator.matching import fillable_lots
 from crypto.simulator.posting import note
-from crypto.simulator.state import CARRY_ANNUAL, DECISION, INVERSE, SIGNAL, TRIP_CLOSED, TRIP_OPENED, World
+from crypto.simulator.state import CARRY_ANNUAL, DECISION, INVERSE, REARMED, SIGNAL, TRIP_CLOSED, TRIP_OPENED, World
 from crypto.simulator.valuation import (
     free_cash,
     free_margin,
@@ -28,6 +29,7 @@ from crypto.simulator.valuation import (
     spot_base,
     wallet_notional,
 )
+from crypto.simulator.watch import maintenance_rate, stop_work
 
 _KEEP, _OPEN, _TRANSFER = int(Action.KEEP), int(Action.OPEN), int(Action.TRANSFER)
 _LEG_TIMEOUT = int(Reason.LEG_TIMEOUT)
@@ -63,12 +65,14 @@ def account_of(world: World, pair: int) -> Account:
     spot, perp = world.legs[2 * pair], world.legs[2 * pair + 1]
     same_venue = world.wallets[spot.wallet].venue == world.wallets[perp.wallet].venue
     shared = spot.wallet == perp.wallet
-    gross, on_venue = 0.0, 0.0
+    gross, on_venue, in_asset = 0.0, 0.0, 0.0
     for other in range(world.pairs.shape[0]):
         size = notional(world, 2 * other + 1)
         gross += size
         if world.wallets[world.legs[2 * other + 1].wallet].venue == world.wallets[perp.wallet].venue:
             on_venue += size
+        if world.legs[2 * other + 1].base_asset == perp.base_asset:
+            in_asset += size
     in_account_currency = perp.settle_asset == rules.account_asset
     perp_cash = free_margin(world, perp.wallet, perp.settle_asset)
     if in_account_currency:
@@ -91,6 +95,13 @@ def account_of(world: World, pair: int) -> Account:
         perp_base(world, 2 * pair + 1),
         perp.lots,
         world.quotes[pair].attention,
+        world.pairs[pair].naked,
+        run.time_ms - world.pairs[pair].naked_since_ms,
+        maintenance_rate(world, 2 * pair + 1) if rules.margin_engine == 1 else 0.0,
+        world.pairs[pair].concentration,
+        in_asset,
+        fillable_lots(world, 2 * pair + 1, run.instant - 1),
+        float(rules.transfer_delay_ms if same_venue else rules.cross_venue_delay_ms),
     )
 
 
@@ -122,6 +133,7 @@ def close_finished(world: World, pair: int) -> None:
     quote = world.quotes[pair]
     trip.close_basis_bps = basis.basis(quote.spot, quote.perp) * 1e4
     row.direction = 0
+    row.naked = 0
     row.trip = -1
     row.cooldown_until_ms = world.run[0].time_ms + rules.cooldown_ms
 
@@ -246,6 +258,7 @@ def decide(world: World, pair: int) -> None:
 def decide_all(world: World) -> None:
     """The strategy's turn at one instant."""
     for pair in range(world.pairs.shape[0]):
+        stop_work(world, pair)
         close_finished(world, pair)
     for pair in range(world.pairs.shape[0]):
         decide(world, pair)
@@ -255,6 +268,7 @@ def decide_all(world: World) -> None:
 def prepare_all(world: World) -> None:
     """What ``decide`` does before the signal, for every pair; Python stages read the tables and go on from there."""
     for pair in range(world.pairs.shape[0]):
+        stop_work(world, pair)
         close_finished(world, pair)
     for pair in range(world.pairs.shape[0]):
         features.store(world.features, pair, features_of(world, pair))
@@ -280,6 +294,15 @@ def decision_made(world: World, pair: int, seen: Features, target: Target, appro
     note_decision(world, pair, target, approved, reason)
     if approved:
         act(world, pair, seen, target)
+
+
+@jit
+def rearm(world: World) -> None:
+    """Switch trading on again after the kill switch, from the present equity on; a person decides that."""
+    run = world.run[0]
+    run.killed = 0
+    run.peak_equity = run.equity
+    note(world, REARMED, -1, 0, -1, 0, run.equity, run.peak_equity, 0.0)
 
 
 @jit

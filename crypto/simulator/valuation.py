@@ -130,11 +130,14 @@ def measure_wallets(world: World, instant: int) -> float:
         backing = holdings[legs[leg].wallet, legs[leg].settle_asset]
         backing.unrealised = 0.0
         backing.notional = 0.0
+        backing.collateral = 0.0
     for leg in range(1, legs.shape[0], 2):
         if legs[leg].lots != 0:
             backing = holdings[legs[leg].wallet, legs[leg].settle_asset]
             backing.unrealised += unrealised(world, leg)
             backing.notional += notional(world, leg)
+        if legs[leg].unified == 1:
+            holdings[legs[leg].wallet, legs[leg].settle_asset].collateral += coin_collateral(world, leg)
     for wallet in range(holdings.shape[0]):
         world.wallet_equity[instant, wallet] = _assets_value(world, wallet)
     for leg in range(0, legs.shape[0], 2):
@@ -169,15 +172,26 @@ def stop_insolvent(world: World, wallet: int) -> None:
 
 
 @kernel
+def coin_collateral(world: World, leg: int) -> float:
+    """What the pair's spot leg adds to the margin of its perp ``leg`` in a unified wallet, account currency.
+
+    Coins count after their haircut, what is owed in full.
+    """
+    spot = world.legs[leg - 1]
+    return float((spot.holding * spot.collateral_ratio - spot.debt - spot.owed) * spot.value_price)
+
+
+@kernel
 def margin_equity(world: World, wallet: int, settle_asset: int) -> float:
-    """What backs the wallet's perps that settle in ``settle_asset``: balance plus their unrealised profit, in value."""
-    total = world.holdings[wallet, settle_asset].balance
+    """What backs the wallet's perps that settle in ``settle_asset``, in value: balance, unrealised profit, coins."""
+    total, coins = world.holdings[wallet, settle_asset].balance, 0.0
     legs = world.legs
     for pair in range(world.pairs.shape[0]):
         leg = 2 * pair + 1
         if legs[leg].wallet == wallet and legs[leg].settle_asset == settle_asset:
             total += unrealised(world, leg)
-    return float(total * asset_price(world, wallet, settle_asset))
+            coins += coin_collateral(world, leg) if legs[leg].unified == 1 else 0.0
+    return float(total * asset_price(world, wallet, settle_asset) + coins)
 
 
 @kernel

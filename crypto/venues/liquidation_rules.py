@@ -98,3 +98,24 @@ def liquidation_rule(venue: str) -> LiquidationRule:
     close = get_close_matches(venue, list(RULES), n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     raise UsageError(f"no liquidation rule for venue {venue!r}{hint}", remedy=f"known: {', '.join(sorted(RULES))}")
+
+
+# Fraction of what is liquidated. Binance: ``liquidationFee`` of its exchangeInfo, 2026-03-31; most symbols have 1.5 %.
+BINANCE_LIQUIDATION_FEE = 0.015
+LIQUIDATION_FEES: Mapping[str, float] = {"binance:linear:BTCUSDT": 0.02, "binance:linear:ETHUSDT": 0.02}
+
+# Share of a coin's value that backs perps. Bybit: ``collateralRatio`` in its documentation of VIP margin data; large
+# holdings count less since 2025-02-19.
+COLLATERAL_RATIOS: Mapping[tuple[str, str], float] = {("bybit", "BTC"): 0.95}
+
+
+def liquidation_fee(key: str, taker: float) -> float:
+    """Fee rate of a liquidation of the instrument ``key``; the ``taker`` rate where the venue has none of its own."""
+    if key in LIQUIDATION_FEES:
+        return LIQUIDATION_FEES[key]
+    return BINANCE_LIQUIDATION_FEE if key.startswith("binance:") else taker
+
+
+def collateral_ratio(venue: str, asset: str) -> float | None:
+    """Share of the asset's value that backs perps in a unified wallet of ``venue``; None where it is not known here."""
+    return COLLATERAL_RATIOS.get((venue, asset))

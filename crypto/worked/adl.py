@@ -12,21 +12,17 @@ import numpy as np
 
 from crypto.adl import (
     ADL_RULES,
-    LAST,
     AdlRule,
     ClosePrice,
     LightBy,
-    Place,
     Score,
     adl_rule,
     bankruptcy_value,
     close_price,
-    deleverage,
-    place,
-    position_score,
-    settle,
     signed_value,
 )
+from crypto.adl_allocation import deleverage, settle
+from crypto.adl_ranking import LAST, Place, place, position_score
 from crypto.errors import RefusedError, UsageError
 from crypto.instruments import Kind
 from crypto.margin import maintenance

@@ -12,13 +12,10 @@ from crypto.margin import Position, notional_inverse, notional_linear, position
 from crypto.tiers import TierBook, TierTable, check_leverage, fixed_tier, tier_of
 from crypto.venues.liquidation_rules import RULES, ClosingFee
 from crypto.venues.registry import VENUES
-from crypto.venues.tiers_binance import BINANCE_TIERS
-from crypto.venues.tiers_bybit import BYBIT_TIERS
-from crypto.venues.tiers_hyperliquid import HYPERLIQUID_TIERS
+from crypto.venues.shipped_tiers import SHIPPED_TIERS
 from crypto.worked.answer import exact, percent
 from crypto.worked.inputs import ALL, Held, blaming, fraction, known, only_held
 
-SHIPPED_TIERS = BINANCE_TIERS.merged(BYBIT_TIERS).merged(HYPERLIQUID_TIERS)
 DEFAULT_FEE_TIER = "VIP0"
 _QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "USD")
 
@@ -100,7 +97,7 @@ class AccountQuestion:
                     remedy="lower the leverage or correct the rate",
                 )
             return fixed_tier(key, margin_asset(self.venue, self.kind, symbol), rate, deduction, max(1.0, leverage))
-        return _listed(key, self.tiers)
+        return listed_table(key, self.tiers, f"--position {symbol}")
 
 
 def check_given_tier(held: Position) -> None:
@@ -159,25 +156,26 @@ def taker_rate(venue: str, kind: Kind, taker: float | None) -> float | None:
     return VENUES[venue].fees[kind].rates(DEFAULT_FEE_TIER).taker if venue in VENUES else None
 
 
-def _listed(key: str, choice: TierChoice) -> TierTable:
+def listed_table(key: str, choice: TierChoice, flag: str) -> TierTable:
+    """The table of a contract from the user's file or the shipped ones; ``flag`` is blamed when there is none."""
     book = SHIPPED_TIERS if choice.listed is None else choice.listed
     if key not in book.keys:
-        raise _no_tiers(key, book)
+        raise _no_tiers(key, book, flag)
     if choice.as_of_ms is None:
         return book.history(key)[-1]
     with blaming("--as-of"):
         return book.as_of(key, choice.as_of_ms)
 
 
-def _no_tiers(key: str, book: TierBook) -> DataError:
+def _no_tiers(key: str, book: TierBook, flag: str) -> DataError:
     venue, kind, symbol = key.split(":")
     other = f"{venue}:{'inverse' if kind == 'linear' else 'linear'}:{symbol}"
     if other in book.keys:
-        return DataError(f"--position {symbol}: no tiers of {key}", remedy=f"give --kind {other.split(':')[1]}")
+        return DataError(f"{flag}: no tiers of {key}", remedy=f"give --kind {other.split(':')[1]}")
     close = get_close_matches(key, book.keys, n=1)
     hint = f"; did you mean {close[0].split(':')[2]}?" if close and close[0].startswith(f"{venue}:{kind}") else ""
     return DataError(
-        f"--position {symbol}: no tiers of {key} are known{hint}",
+        f"{flag}: no tiers of {key} are known{hint}",
         remedy=f"give --tier {symbol}=RATE/DEDUCTION, or --tiers FILE with the venue's own tables",
     )
 

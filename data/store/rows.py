@@ -19,11 +19,12 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "bars": ("time_ms", *PRICES, "volume"),
     "mark": ("time_ms", *PRICES),
     "index": ("time_ms", *PRICES),
+    "oracle": ("time_ms", *PRICES),
     "funding": ("time_ms", "funding_rate"),
     "borrow": ("time_ms", "hourly_rate"),
 }
 OPTIONAL: Mapping[str, tuple[str, ...]] = {"funding": ("mark_price",)}
-TIMED_SERIES = ("bars", "mark", "index")
+TIMED_SERIES = ("bars", "mark", "index", "oracle")
 EARLIEST_MS = 1_230_768_000_000  # 2009-01-01, the year of the first bitcoin block
 LATEST_MS = 4_102_444_800_000  # 2100-01-01
 
@@ -51,8 +52,8 @@ class Origin:
 def check_rows(columns: Mapping[str, Floats | Integers], series: str, timeframe: str, origin: Origin) -> None:
     """Raise ``DataError`` naming file, row and column for the first row that the lake may not hold.
 
-    Stamps must be within 2009 .. 2100, on the timeframe's grid (bars, mark, index), strictly ascending; prices finite
-    and positive, volume finite and not negative, rates finite. Only the optional ``mark_price`` may be NaN.
+    Stamps must be within 2009 .. 2100, on the timeframe's grid (series of bars), strictly ascending; prices finite and
+    positive, volume finite and not negative, rates finite. Only the optional ``mark_price`` may be NaN.
     """
     times = columns["time_ms"]
     if len(times) == 0:

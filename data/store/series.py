@@ -20,7 +20,7 @@ _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
 class SeriesKey:
     """Name of a series. ``kind``: spot, linear, inverse, or asset (borrow, ``symbol`` = asset).
 
-    ``series``: bars, mark, index, funding or borrow; ``timeframe`` is empty for funding and borrow.
+    ``series``: bars, mark, index, oracle, funding or borrow; ``timeframe`` is empty for funding and borrow.
     ``UsageError`` names the part that is wrong.
     """
 

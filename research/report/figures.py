@@ -12,6 +12,7 @@ from crypto.market import Floats, Integers
 from crypto.result import BacktestResult
 from research.report.drawing import AMOUNT, DASHES, TOTAL_SLOT, Figure, finish, line, pair_line, rounded, stacked_layout
 from research.report.periods import FundingCalendar, funding_calendar, monthly_sums, total_of
+from research.report.venue_events import distance_figure
 from research.report.words import day, is_number, lookup, money, number, percent, signed_money
 
 MAX_POINTS_PER_LINE = 3_000
@@ -23,7 +24,7 @@ MIN_POINTS_PER_LINE = 250
 def build_figures(result: BacktestResult) -> dict[str, Figure]:
     """All figures by key, in the order of the page."""
     limit = points_per_line(result)
-    figures = (
+    figures: tuple[Figure | None, ...] = (
         equity_figure(result, limit),
         attribution_figure(result, limit),
         monthly_attribution_figure(result),
@@ -33,14 +34,15 @@ def build_figures(result: BacktestResult) -> dict[str, Figure]:
         wallet_figure(result, limit),
         funding_figure(funding_calendar(result.ledger, len(result.pair_names)), result.pair_names),
         trip_figure(result),
+        distance_figure(result, limit),
     )
-    return {figure.key: figure for figure in figures}
+    return {figure.key: figure for figure in figures if figure is not None}
 
 
 def points_per_line(result: BacktestResult) -> int:
     """Points that each line may have, so that the page stays small with many pairs."""
     pairs, wallets = len(result.pair_names), len(result.wallet_names)
-    lines = 2 + len(result.component_names) + 1 + pairs + 2 * pairs + 3 * pairs + 2 + wallets + 1
+    lines = 2 + len(result.component_names) + 1 + pairs + 2 * pairs + 4 * pairs + 2 + wallets + 1
     return max(MIN_POINTS_PER_LINE, min(MAX_POINTS_PER_LINE, MAX_POINTS_PER_PAGE // lines))
 
 

@@ -16,6 +16,7 @@ from research.report.markup import coloured, key_value_table
 from research.report.periods import funding_calendar, returns
 from research.report.script import SCRIPT
 from research.report.style import DARK, LIGHT, style_sheet
+from research.report.venue_events import venue_events_table
 from research.report.words import (
     DASH,
     day,
@@ -179,6 +180,8 @@ def _body(result: BacktestResult, figures: Mapping[str, Figure]) -> str:
         "returns": card("Monthly and yearly returns", tables.return_table(returns(result.time_ms, result.equity))),
         "carry": chart(figures["basis"]),
         "exposure": chart(figures["exposure"])
+        + (chart(figures["distance"]) if "distance" in figures else "")
+        + _venue_events(result)
         + chart(figures["wallets"])
         + card("Wallets by component", tables.wallet_table(result)),
         "funding": chart(figures["funding"], _funding_choice(result))
@@ -204,6 +207,10 @@ ORDER_NOTE = (
     "Traded value is fee over fee rate, so orders without a fee are left out of the averages. Negative basis points "
     "are a cost. Maker: share of orders with fills that rested post-only."
 )
+EVENT_NOTE = (
+    "Value: fee of a liquidation, what the fund paid (+) or kept (\u2212) at a takeover, a guard's measure,"
+    " or equity at the kill switch. Limit: the guard's, or the equity peak."
+)
 NO_SCRIPT = "<noscript>Charts and this table need the page's own script. trips.csv holds every round trip.</noscript>"
 
 
@@ -221,6 +228,11 @@ def card(title: str, content: str, note: str = "") -> str:
     """A titled box around a table; ``content`` and ``note`` are HTML."""
     below = f'<p class="note">{note}</p>' if note else ""
     return f'<div class="card"><h3>{escape(title)}</h3>{content}{below}</div>'
+
+
+def _venue_events(result: BacktestResult) -> str:
+    listed = venue_events_table(result)
+    return card("What the venue and the guards did", listed, EVENT_NOTE) if listed else ""
 
 
 def _funding_choice(result: BacktestResult) -> str:

@@ -22,7 +22,9 @@ function paintTrace(trace, colors) {
   const slot = trace.meta.slot;
   const color = slot < 0 ? colors.text : colors.series[slot % colors.series.length];
   if (trace.meta.heat) {
-    trace.colorscale = colors.heat.map((value, index) => [index / (colors.heat.length - 1), value]);
+    // Shares run one way from nothing: the half of the losses, turned around.
+    const scale = trace.meta.half ? colors.heat.slice(0, (colors.heat.length + 1) / 2).reverse() : colors.heat;
+    trace.colorscale = scale.map((value, index) => [index / (scale.length - 1), value]);
     trace.colorbar = Object.assign({}, trace.colorbar, {tickfont: {color: colors.muted}});
   } else if (trace.type === 'bar') {
     trace.marker = {color: color};

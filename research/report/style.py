@@ -20,7 +20,19 @@ LIGHT: dict[str, Any] = {
     "warn_back": "#fff3d1",
     "bad": "#8f1d1d",
     "bad_back": "#fde5e3",
-    "series": ["#0072b2", "#d55e00", "#009e73", "#b85c97", "#b98500", "#4aa3d9", "#7a5c3e", "#7d8590"],
+    "series": [
+        "#0072b2",
+        "#d55e00",
+        "#009e73",
+        "#b85c97",
+        "#b98500",
+        "#4aa3d9",
+        "#7a5c3e",
+        "#7d8590",
+        "#a4161a",
+        "#6f42c1",
+        "#005f73",
+    ],
     "heat": ["#c75300", "#f2b58a", "#f3f4f6", "#8fc1e3", "#005f9e"],
 }
 DARK: dict[str, Any] = {
@@ -35,7 +47,19 @@ DARK: dict[str, Any] = {
     "warn_back": "#3a2f12",
     "bad": "#ffb4ab",
     "bad_back": "#45191a",
-    "series": ["#55acee", "#ff8a4c", "#2fc79b", "#e79cc8", "#eec04f", "#a4dcff", "#c7a27c", "#a6adb5"],
+    "series": [
+        "#55acee",
+        "#ff8a4c",
+        "#2fc79b",
+        "#e79cc8",
+        "#eec04f",
+        "#a4dcff",
+        "#c7a27c",
+        "#a6adb5",
+        "#ff6b6b",
+        "#b79cff",
+        "#5fd3d8",
+    ],
     "heat": ["#ff9350", "#8a4a1f", "#242b36", "#245b86", "#67b7f7"],
 }
 PALETTE_SIZE = len(LIGHT["series"])

@@ -11,20 +11,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from crypto.adl import (
-    LightBy,
-    adl_rule,
-    bankruptcy_value,
-    binance_score,
-    close_price,
-    deficit_price,
-    deleverage,
-    is_solvent_at,
-    leveraged_pnl_score,
-    lights,
-    queue_order,
-    settle,
-)
+from crypto.adl import LightBy, adl_rule, bankruptcy_value, close_price, deficit_price, is_solvent_at
+from crypto.adl_allocation import deleverage, settle
+from crypto.adl_ranking import binance_score, leveraged_pnl_score, lights, queue_order
 from crypto.insurance import Pool, Trigger, excess_loss, fund_rule, pnl_ratio, spendable, split_pool_loss, trigger
 from crypto.insurance import waterfall as run_waterfall
 from crypto.rounding import round_to_tick
@@ -212,3 +201,15 @@ def test_flox_ties_go_to_the_smaller_account(first: int) -> None:
     account = rows(3, 2)
     outcome = deleverage(np.array([6.0, 6.0]), account, rows(-10, -10), bankrupt_side=1, wanted_lots=10)
     assert account[outcome.closed_lots > 0].tolist() == [first]
+
+
+# dYdX v4, TestGetLiquidationInsuranceFundDelta: 0.1 BTC sold at 5,610, 10 % above its bankruptcy at 5,100.
+@pytest.mark.parametrize(
+    ("sold", "bankruptcy", "largest_fee", "expected"), [pytest.param("5610", "5100", "0.005", "28.05", id="L19")]
+)
+def test_a_liquidation_fee_enters_the_fund(sold: str, bankruptcy: str, largest_fee: str, expected: str) -> None:
+    """The fee is the largest that the fill allows, and what is left beyond it belongs to the account."""
+    equity = Fraction(sold) - Fraction(bankruptcy)
+    found = run_waterfall(equity, Fraction(largest_fee) * Fraction(sold), Fraction(0), Fraction(0), keeps_surplus=False)
+    assert found.balance == found.fee_paid == Fraction(expected)
+    assert found.returned == equity - Fraction(expected)

@@ -1,7 +1,7 @@
 """Liquidation and margin numbers that others published, by their ids in the project's list of oracles.
 
-L19 and the staged parts of L20 belong to other formulas; docs/specs/liquidation.md says which and why. L14 reads the
-venue's real tables and stands in tests/real/test_leverage_tiers.py.
+L19 is in test_adl_oracles.py, the staged parts of L20 belong to other formulas; docs/specs/liquidation.md says why.
+L14 reads the venue's real tables and stands in tests/real/test_leverage_tiers.py.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ import numpy as np
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from crypto.adl import LightBy, deleverage, lights, place, queue_order, settle
+from crypto.adl import LightBy
+from crypto.adl_allocation import deleverage, settle
+from crypto.adl_ranking import lights, place, queue_order
 from crypto.insurance import RollingPeak, socialise, split_exactly, waterfall
 
 # --- conservation over all accounts -------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crypto.adl import Positions, adl_rule, deleverage, scores, settle
+from crypto.adl import Positions, adl_rule
+from crypto.adl_allocation import deleverage, settle
+from crypto.adl_ranking import scores
 from crypto.units import parse_iso
 
 EVENT = ["coin", "time", "liquidated_user"]

@@ -57,7 +57,7 @@ def test_every_published_deduction_follows_the_recurrence(shared_data: Path, dat
 def test_shipped_tables_are_what_the_files_say(shared_data: Path, date: str) -> None:
     book = load_tiers(shared_data / "leverage-tiers" / FILES[date][0], "binance", date)
     shipped = [table for table in BINANCE_TIERS.tables() if table.effective_ms == parse_iso(date)]
-    assert len(shipped) == 6
+    assert len(shipped) == 7
     for table in shipped:
         (given,) = book.history(table.key)
         for column in ("floor", "cap", "rate", "deduction", "max_leverage"):

@@ -10,28 +10,16 @@ import pytest
 
 from crypto.adl import (
     ADL_RULES,
-    LAST,
     LightBy,
-    Place,
     Positions,
     Score,
     adl_rule,
-    binance_score,
     close_price,
     deficit_price,
-    deleverage,
-    hyperliquid_score,
-    light,
-    lights,
     lots_for_deficit,
-    okx_score,
-    place,
-    position_score,
-    queue_order,
-    scores,
-    settle,
     signed_value,
 )
+from crypto.adl_allocation import deleverage, settle
 from crypto.adl_population import (
     HYPERLIQUID_LEVERAGE,
     LeverageUsage,
@@ -42,6 +30,19 @@ from crypto.adl_population import (
     liquidation_prices,
     own_outcome,
     stress,
+)
+from crypto.adl_ranking import (
+    LAST,
+    Place,
+    binance_score,
+    hyperliquid_score,
+    light,
+    lights,
+    okx_score,
+    place,
+    position_score,
+    queue_order,
+    scores,
 )
 from crypto.errors import CarryError, DataError, RefusedError, SettingsError
 from crypto.instruments import Kind

@@ -160,6 +160,7 @@ def make_result(**changes: Any) -> BacktestResult:
         spot_value=series,
         perp_value=series,
         collateral_ratio=series,
+        liquidation_distance=series,
         ledger=ledger,
         orders=orders,
         trips=trips,

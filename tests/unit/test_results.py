@@ -234,7 +234,7 @@ def test_a_run_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -
         next_directory(tmp_path, name)
 
 
-@pytest.mark.parametrize(("field", "code"), [("flow", 12), ("flow", -1), ("wallet", -1), ("leg", 2), ("asset", 9)])
+@pytest.mark.parametrize(("field", "code"), [("flow", 14), ("flow", -1), ("wallet", -1), ("leg", 2), ("asset", 9)])
 def test_a_code_without_a_name_is_a_fault(tmp_path: Path, field: str, code: int) -> None:
     ledger = tiny_ledger()
     ledger[field][1] = code

@@ -205,5 +205,5 @@ def test_shipped_tables_give_the_published_deductions(
 
 def test_every_shipped_table_names_its_source() -> None:
     tables = [*BINANCE_TIERS.tables(), *BYBIT_TIERS.tables(), *HYPERLIQUID_TIERS.tables()]
-    assert len(tables) == 13 + 2 + 4
+    assert len(tables) == 15 + 2 + 4
     assert all(len(found.source) > 20 for found in tables)

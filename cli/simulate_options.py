@@ -1,0 +1,124 @@
+"""Flags that the commands of ``carry simulate`` share, and how their results are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from cli import console
+from crypto.errors import UsageError
+from crypto.instruments import Kind, parse_key
+from crypto.tiers import TierTable, fixed_tier
+from crypto.units import parse_iso
+from crypto.venues.liquidation_rules import RULES
+from crypto.worked import inputs
+from crypto.worked.contracts import TierChoice, listed_table, margin_asset
+from data.result_folder import write_folder
+from data.results import next_directory, plain_value
+from data.tiers import load_tiers
+
+if TYPE_CHECKING:
+    from research.laboratory.prices import PriceSeries
+
+NUMBER = "NUMBER"  # read by our own parser, whose errors name flag and value
+BUNDLED_SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "lake"
+
+Instrument = Annotated[str, typer.Option("--instrument", help="Contract, venue:linear:SYMBOL or venue:inverse:SYMBOL.")]
+LakeOption = Annotated[Path | None, typer.Option("--lake", help="Folder of the lake; else the bundled sample.")]
+Series = Annotated[str, typer.Option("--series", help="Prices to use: mark, bars or index.")]
+Timeframe = Annotated[str, typer.Option("--timeframe", help="Length of the bars: 1m, 5m, 1h, ...")]
+Start = Annotated[str | None, typer.Option("--start", help="First instant of the prices, ISO date, UTC.")]
+End = Annotated[str | None, typer.Option("--end", help="Last instant of the prices, ISO date, UTC, exclusive.")]
+Tier = Annotated[str | None, typer.Option("--tier", help="RATE/DEDUCTION: one maintenance tier, given by hand.")]
+Tiers = Annotated[Path | None, typer.Option("--tiers", help="File of the venue's tiers (JSON as ccxt returns it).")]
+AsOf = Annotated[str | None, typer.Option("--as-of", help="Date at which shipped tiers must hold; else the latest.")]
+Seed = Annotated[int, typer.Option("--seed", help="Whole number from 0; the same seed gives the same result.")]
+Output = Annotated[Path, typer.Option("--out", help="Folder for results; each run gets a new one in it.")]
+NoPage = Annotated[bool, typer.Option("--no-page", help="Do not write the HTML page.")]
+
+
+def instant(flag: str, text: str | None) -> int | None:
+    """Milliseconds of an ISO instant, None when the flag was not given."""
+    if text is None:
+        return None
+    with inputs.blaming(flag):
+        return parse_iso(text)
+
+
+class TierFlags(NamedTuple):
+    """What was given for the tiers of the contract."""
+
+    tier: str | None
+    tiers: Path | None
+    as_of: str | None
+
+
+def tier_table_of(instrument: str, flags: TierFlags, leverage: float) -> TierTable:
+    """Tier table by the flags: by hand, from a file, or shipped; ``leverage``: the largest that is asked for."""
+    venue, kind, symbol = contract_of(instrument)
+    tier, tiers, as_of = flags
+    if sum(flag is not None for flag in (tier, tiers, as_of)) > 1:
+        raise UsageError("--tier, --tiers and --as-of contradict each other", remedy="give one of them")
+    key = f"{venue}:{kind.value}:{symbol}"
+    if tier is not None:
+        rate, deduction = inputs.parse_tiers([f"{symbol}={tier}"])[symbol]
+        if leverage * rate > 1:
+            raise UsageError(
+                f"--leverage {leverage:g}: its initial margin of {1 / leverage:.4%} is below the maintenance rate of"
+                f" --tier, {rate:.4%}",
+                remedy="lower the leverage or correct the rate",
+            )
+        return fixed_tier(key, margin_asset(venue, kind, symbol), rate, deduction, max(1.0, leverage))
+    listed = None if tiers is None else load_tiers(tiers, venue, "1970-01-01")
+    return listed_table(key, TierChoice({}, listed, instant("--as-of", as_of)), f"--instrument {instrument}")
+
+
+def contract_of(instrument: str) -> tuple[str, Kind, str]:
+    """Venue, kind and symbol of a contract; errors name the flag."""
+    with inputs.blaming("--instrument"):
+        venue, kind, symbol = parse_key(instrument)
+    inputs.known("--instrument: venue", venue, RULES)
+    if kind is Kind.SPOT:
+        raise UsageError(f"--instrument {instrument} is spot", remedy="give a linear or inverse perpetual")
+    return venue, kind, symbol
+
+
+def write_study(out: Path, name: str, payload: Mapping[str, Any], page: str | None) -> dict[str, str]:
+    """``result.json`` and the page in a new folder; returns the paths by name."""
+    directory = next_directory(out, name)
+    document = json.dumps(plain_value(dict(payload)), indent=2, allow_nan=False) + "\n"
+    texts = {"result.json": document} | ({} if page is None else {"report.html": page})
+
+    def fill(folder: Path) -> None:
+        for file, text in texts.items():
+            (folder / file).write_text(text, encoding="utf-8", newline="\n")
+
+    return {file: str(path) for file, path in write_folder(directory, fill).items()}
+
+
+def note_sample(lake: Path | None) -> None:
+    """Say on stderr that prices come from the bundled sample, when they do."""
+    if lake is None:
+        console.note("Input: the bundled sample market. It is SYNTHETIC; its results say nothing about real markets.")
+
+
+def provenance_of(settings: Mapping[str, Any], seed: int, prices: PriceSeries | None) -> dict[str, Any]:
+    """Hashes, seed, versions and sources of a study."""
+    from research.backtest import versions  # noqa: PLC0415 - imports the simulator
+    from research.laboratory.provenance import study_hash  # noqa: PLC0415 - as above
+
+    described: dict[str, Any] = {"config_hash": study_hash(settings), "seed": seed, "versions": dict(versions())}
+    if prices is None:
+        return described | {"data_hash": "", "synthetic": False, "settings": dict(settings)}
+    return described | {
+        "data_hash": prices.data_hash,
+        "synthetic": prices.synthetic,
+        "source": prices.source,
+        "series": str(prices.key),
+        "span": prices.span,
+        "settings": dict(settings),
+    }

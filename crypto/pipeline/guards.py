@@ -1,0 +1,87 @@
+"""Guards on an open position: when each one trips, when it lets go, what it asks for. Spec: docs/specs/guards.md.
+
+A guard is a latch: it trips at one limit and releases at another, so that a number that dances around a limit does not
+trade at every bar. Every change is written to the journal with the number and the limit.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+
+from crypto.compiled import kernel
+
+DAY_HOURS = 24.0
+FARTHEST = 1.0  # adverse moves beyond this fraction are all shown as this
+
+
+class Guard(IntEnum):
+    """Guards that latch, as bits of ``PAIR.guards``."""
+
+    LIQUIDATION_NEAR = 1
+    UNHEDGED = 2
+    ADL_LIGHT = 4
+    CONCENTRATED = 8
+    ORACLE = 16
+
+
+@kernel
+def latched_low(on: bool, value: float, trip: float, release: float) -> bool:
+    """State of a guard on a number that must not be low: trips below ``trip``, lets go at ``release`` (>= trip)."""
+    return value < release if on else value < trip
+
+
+@kernel
+def latched_high(on: bool, value: float, trip: float, release: float) -> bool:
+    """State of a guard on a number that must not be high: trips above ``trip``, lets go at ``release`` (<= trip)."""
+    return value > release if on else value > trip
+
+
+@kernel
+def in_sigmas(distance: float, variance_hourly: float) -> float:
+    """A price distance (fraction) in standard deviations of a day; infinite where nothing has moved yet."""
+    if not variance_hourly > 0.0:
+        return math.inf
+    return distance / math.sqrt(variance_hourly * DAY_HOURS)
+
+
+@kernel
+def guarded_distance(variance_hourly: float, distance: float, sigmas: float) -> float:
+    """The larger of a price distance and of ``sigmas`` daily standard deviations, at most ``FARTHEST``."""
+    return min(FARTHEST, max(distance, sigmas * math.sqrt(max(0.0, variance_hourly) * DAY_HOURS)))
+
+
+@kernel
+def equity_for_distance(notional: float, maintenance_rate: float, distance: float) -> float:
+    """Margin equity at which an adverse move of ``distance`` (fraction) brings perps of ``notional`` to maintenance.
+
+    E - N d = m N (1 + d), the short side's equation; for a long, whose notional falls, it asks for a little too much.
+    """
+    return notional * (distance * (1.0 + maintenance_rate) + maintenance_rate)
+
+
+@kernel
+def kept_fraction(equity: float, notional: float, maintenance_rate: float, distance: float) -> float:
+    """Share of perps (0 to 1) that ``equity`` carries at a liquidation ``distance``; the rest has to be closed."""
+    needed = equity_for_distance(notional, maintenance_rate, distance)
+    return max(0.0, min(1.0, equity / needed)) if needed > 0.0 else 1.0
+
+
+@kernel
+def bars_until(milliseconds: float, bar_ms: int) -> int:
+    """Whole bars after which something that takes this long has happened, at least 1."""
+    return max(1, int(math.ceil(milliseconds / bar_ms)))
+
+
+@kernel
+def top_up_is_sooner(transfer_ms: float, order_ms: float, bar_ms: int) -> bool:
+    """Whether a transfer helps no later than orders do, counted in bars; a tie goes to the transfer, which is free."""
+    return bars_until(transfer_ms, bar_ms) <= bars_until(order_ms, bar_ms)
+
+
+@kernel
+def order_time(lots: float, lots_per_bar: float, latency_ms: float, bar_ms: int) -> float:
+    """Milliseconds until ``lots`` are filled when at most ``lots_per_bar`` fill in a bar; infinite when none do."""
+    if lots_per_bar <= 0.0:
+        return math.inf
+    return latency_ms + (math.ceil(lots / lots_per_bar) - 1.0) * bar_ms

@@ -1,0 +1,511 @@
+"""The exchange's ledger and order desk for an engine that has its own clock, prices and matching (QuantConnect Lean).
+
+The host tells what it saw and did: bars, fills, refusals, hours. Decisions, wallets, ledger and attribution are those
+of the embedded engine, by the same functions. ``World`` is the same record with plain Python rows instead of arrays,
+which interpreted code reads many times faster. Spec: docs/specs/lean.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+from crypto.errors import InsolventError
+from crypto.market import MarketHistory
+from crypto.pipeline import execution, signal
+from crypto.pipeline.features import Features
+from crypto.pipeline.orders import OrderKind, OrderReason, OrderStatus
+from crypto.pipeline.risk import Approved
+from crypto.pipeline.stages import Allocator, RiskGuard, SignalModel
+from crypto.simulator import matching
+from crypto.simulator.clock import (
+    borrow_rate_at,
+    charge_borrow_hour,
+    next_mark,
+    receive_transfer,
+    settle,
+    usable_borrow_rate,
+)
+from crypto.simulator.desk import finish, order_value, record_fill, send
+from crypto.simulator.exchange import judge_equity, look, measure_position, measure_start
+from crypto.simulator.fills import fill_perp, fill_spot
+from crypto.simulator.loop import raise_for_gap
+from crypto.simulator.posting import note
+from crypto.simulator.setup import Setup
+from crypto.simulator.state import (
+    BAR_COLUMNS,
+    INVERSE,
+    KILL,
+    MARK_FAIL,
+    MARK_LAST_KNOWN,
+    MARK_SKIP,
+    OPEN,
+    RUNNING,
+    SERIES_COLUMNS,
+    SPOT,
+    VALUE,
+    VOLUME,
+    World,
+)
+from crypto.simulator.strategy import (
+    account_of,
+    act,
+    close_finished,
+    features_of,
+    filters_of,
+    is_quiet,
+    note_decision,
+    note_signal,
+)
+from crypto.simulator.valuation import free_cash, free_margin, measure_wallets, notional, revalue, unrealised
+from crypto.units import iso
+
+NEVER_MS = 9_223_372_036_854_775_807
+BAR, INSTANT = 0, 1  # the one bar and the one instant that the record holds
+_MARK_FLAGS = MARK_FAIL | MARK_LAST_KNOWN | MARK_SKIP
+_POST_ONLY = int(OrderKind.POST_ONLY)
+_CANCELLED, _REJECTED = int(OrderStatus.CANCELLED), int(OrderStatus.REJECTED)
+_TIMEOUT = int(OrderReason.TIMEOUT)
+
+
+def row_class(names: Sequence[str]) -> Callable[..., Any]:
+    """A class of rows with these attributes in slots, which the interpreter reads fastest."""
+
+    def fill(self: Any, values: Sequence[Any]) -> None:
+        for name, value in zip(names, values, strict=True):
+            setattr(self, name, value)
+
+    return type("Row", (), {"__slots__": tuple(names), "__init__": fill})
+
+
+class Rows(list[Any]):
+    """A table of rows with attributes."""
+
+    def __init__(self, names: Sequence[str], rows: Sequence[Sequence[Any]] = ()) -> None:
+        self._row, self._width = row_class(names), len(names)
+        super().__init__(self._row(row) for row in rows)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """As of an array of one dimension."""
+        return (len(self),)
+
+
+class Records(Rows):
+    """Rows that are appended to: asking for the row after the last one adds it."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if index == len(self):
+            self.append(self._row((0,) * self._width))
+        return super().__getitem__(index)
+
+
+class Grid(dict[tuple[int, ...], Any]):
+    """Values by several indices; what was never written is ``empty``."""
+
+    def __init__(self, shape: tuple[int, ...], empty: Any = math.nan) -> None:
+        super().__init__()
+        self.shape, self._empty = shape, empty
+
+    def __missing__(self, _: tuple[int, ...]) -> Any:
+        return self._empty
+
+
+class Totals(dict[tuple[int, int], float]):
+    """Attribution summed over the whole run: the first index, the instant, does not count."""
+
+    def __getitem__(self, index: Any) -> float:
+        return self.get(index[1:], 0.0)
+
+    def __setitem__(self, index: Any, value: float) -> None:
+        super().__setitem__(index[1:], value)
+
+
+def _rows(table: Any, kind: type[Rows] = Rows) -> Rows:
+    return kind(table.dtype.names, table.tolist())
+
+
+def _table(array: Any) -> Grid:
+    """Rows of a structured array of two dimensions, by both indices."""
+    grid, row_of = Grid(array.shape), row_class(array.dtype.names)
+    for first, line in enumerate(array.tolist()):
+        for second, row in enumerate(line):
+            grid[first, second] = row_of(row)
+    return grid
+
+
+def plain(world: World) -> World:
+    """The world of a run that has not begun, with Python rows; bars and series hold one instant only."""
+    legs, pairs = world.legs.shape[0], world.pairs.shape[0]
+    tables = (
+        "tier_tables",
+        "adl_events",
+        "adl_queue",
+        "settlements",
+        "wallets",
+        "legs",
+        "pairs",
+        "quotes",
+        "features",
+        "positions",
+        "transfers",
+        "run",
+    )
+    records = ("ledger", "orders", "journal", "trips")
+    counted = {"ledger": int(world.run[0].ledger_rows)}
+    return World(
+        bars=cast("Any", Grid((legs, 1, BAR_COLUMNS))),
+        tiers=world.tiers,
+        oracle=Grid((pairs, 1), 0),
+        borrow=_table(world.borrow),
+        rules=_rows(world.rules),
+        holdings=_table(world.holdings),
+        wallet_equity=cast("Any", Grid(world.wallet_equity.shape, 0.0)),
+        attribution=cast("Any", Totals()),
+        series=cast("Any", Grid((INSTANT + 1, pairs, SERIES_COLUMNS))),
+        **{name: _rows(getattr(world, name)) for name in tables},
+        **{name: _rows(getattr(world, name)[: counted.get(name, 0)], Records) for name in records},
+    )
+
+
+class HostedExchange:
+    """One run of the embedded engine's pipeline and ledger, driven from outside.
+
+    ``send_order(order, leg, lots, limit_price)`` is how an order leaves (``limit_price`` NaN: at market); the host
+    answers with ``filled`` or ``refused``, within the call or later. ``cancel_order(order)`` asks for a cancellation.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        send_order: Callable[[int, int, int, float], None],
+        cancel_order: Callable[[int], None],
+    ) -> None:
+        self._setup, self.world, self.names = setup, plain(setup.world), setup.names
+        self._send, self._cancel = send_order, cancel_order
+        self._rules, self.run = self.world.rules[0], self.world.run[0]
+        self._rules.latency_ms = 0  # the host fills at once, at the price that the decision saw
+        self._bars = cast("Grid", self.world.bars)
+        self.attribution = cast("Totals", self.world.attribution)
+        self._attributed = [row.value_price for row in self.world.legs]
+        self._values = list(self._attributed)
+        holdings = self.world.holdings
+        self._perps = [
+            (leg, row, holdings[row.wallet, row.settle_asset])
+            for leg, row in enumerate(self.world.legs)
+            if leg % 2 == 1
+        ]
+        self._backings = list({id(backing): backing for _, _, backing in self._perps}.values())
+        has_coins = any(holding.treasury != 0.0 for (_, asset), holding in holdings.items() if asset != 0)
+        self._may_borrow = any(row.borrow_allowed == 1 for row in self.world.pairs)
+        self._is_simple = not has_coins and all(row.kind != INVERSE for row in self.world.legs)
+        self._money = self._count_money()
+        self.run.row = INSTANT
+        measure_start(self.world)
+
+    # -- what the host saw -------------------------------------------------------------------------------------------
+
+    def see(self, pair: int, spot: tuple[float, float], perp: tuple[float, float], mark: float) -> None:
+        """Close and volume (contracts) of both legs in the bar that closed now, and the mark; no volume: no bar.
+
+        Perps are valued on mark, or on the last trade where it is NaN; a spot that did not print moves with its perp.
+        """
+        legs, quote = self.world.legs, self.world.quotes[pair]
+        spot_row, perp_row = legs[2 * pair], legs[2 * pair + 1]
+        before, price, volume = self._values[2 * pair + 1], perp[0], perp[1]
+        self._bars[2 * pair + 1, BAR, VOLUME] = volume
+        quote.perp_fresh = 1 if volume > 0.0 else 0
+        if volume > 0.0:
+            quote.perp, quote.perp_turnover = price / perp_row.multiplier, price * volume
+            self._bars[2 * pair + 1, BAR, OPEN] = self._values[2 * pair + 1] = price
+        if mark == mark:
+            self._values[2 * pair + 1] = mark
+        price, volume = spot
+        self._bars[2 * pair, BAR, VOLUME] = volume
+        quote.spot_fresh = 1 if volume > 0.0 else 0
+        if volume > 0.0:
+            quote.spot, quote.spot_turnover = price / spot_row.multiplier, price * volume
+            self._bars[2 * pair, BAR, OPEN] = self._values[2 * pair] = price
+        elif before == before:
+            self._values[2 * pair] *= self._values[2 * pair + 1] / before
+
+    def close_bar(self, time_ms: int) -> None:
+        """All bars of the instant were seen: transfers arrive, legs are revalued, the account is measured."""
+        self.advance(time_ms)
+        world, values = self.world, self._values
+        if self._is_simple:
+            for leg, row in enumerate(world.legs):
+                row.value_price = values[leg]
+        else:
+            self._revalue()
+        for pair, quote in enumerate(world.quotes):
+            quote.time_ms = time_ms
+            quote.mark = values[2 * pair + 1] / world.legs[2 * pair + 1].multiplier
+            if self._may_borrow:
+                quote.borrow_per_hour = borrow_rate_at(world, pair, time_ms)
+        self._measure()
+
+    def _revalue(self) -> None:
+        for leg, value in enumerate(self._values):
+            self._bars[leg, BAR, VALUE] = value
+        revalue(self.world, BAR)
+
+    def _measure(self) -> None:
+        """Equity, and what each pair sees of its position.
+
+        Where all money but the pairs' is account currency, equity is that money and the pairs' profit, which is cheaper
+        than going through all wallets.
+        """
+        world = self.world
+        if not self._is_simple:
+            judge_equity(world, measure_wallets(world, INSTANT))
+            for pair in range(len(world.pairs)):
+                measure_position(world, pair)
+            look(world, INSTANT)
+            return
+        for backing in self._backings:
+            backing.unrealised = backing.notional = 0.0
+        for leg, row, backing in self._perps:
+            if row.lots != 0:
+                backing.unrealised += unrealised(world, leg)
+                backing.notional += notional(world, leg)
+        equity = self._money
+        for pair, row in enumerate(world.pairs):
+            measure_position(world, pair)
+            equity += row.pnl
+        judge_equity(world, equity)
+        look(world, INSTANT)
+
+    def _count_money(self) -> float:
+        """Account currency that no pair brought in, over all wallets."""
+        return float(sum(holding.treasury for (_, asset), holding in self.world.holdings.items() if asset == 0))
+
+    def attribute_moves(self) -> None:
+        """Attribute the price moves since the last time: before anything that changes a position, and when asked.
+
+        As long as positions stay the same, the moves of linear legs add up to one move, which is cheaper than many. An
+        inverse perp's do not, because its coin's price enters as a factor: those are attributed bar by bar.
+        """
+        if not self._is_simple:
+            return
+        for leg, row in enumerate(self.world.legs):
+            row.value_price, self._attributed[leg] = self._attributed[leg], row.value_price
+        self._revalue()
+
+    def check(self, market: MarketHistory, *, liquidated: bool) -> None:
+        """Stop where the ledger can't go on: ``DataError`` for a rate that is missing under the policy to fail.
+
+        ``InsolventError`` for a wallet without equity whose perps nobody closed (``liquidated``: they were).
+        """
+        if self.run.status == RUNNING:
+            return
+        raise_for_gap(self._setup, self.world, market)
+        if not liquidated:
+            wallet = self.names.wallets[self.run.status_row]
+            raise InsolventError(
+                f"the margin of wallet {wallet} was used up at {iso(self.run.time_ms)}",
+                remedy="hold more collateral: its contracts have no leverage tiers, so no liquidation was simulated",
+            )
+        self.run.status = RUNNING
+
+    def advance(self, time_ms: int) -> None:
+        """Set the clock; transfers that are due by then arrive."""
+        if self.run.transfers_active > 0:
+            due = sorted((row.arrive_ms, index) for index, row in enumerate(self.world.transfers) if row.active == 1)
+            for arrive_ms, index in due:
+                if arrive_ms <= time_ms:
+                    self.run.time_ms = arrive_ms
+                    receive_transfer(self.world, index)
+        self.run.time_ms = time_ms
+
+    def settle(self, leg: int, time_ms: int, last_price: float) -> Iterator[float]:
+        """Funding due by ``time_ms`` on the position of this moment: the payments, in the settlement asset.
+
+        ``last_price`` stands for the mark where funding is paid on the last trade; NaN: the mark of the rows.
+        """
+        row, settlements, before = self.world.legs[leg], self.world.settlements, self.run.time_ms
+        while row.settle_next < row.settle_end and settlements[row.settle_next].time_ms <= time_ms:
+            due, booked = settlements[row.settle_next], self.run.ledger_rows
+            if last_price == last_price:
+                due.mark, due.flag = last_price, due.flag & ~_MARK_FLAGS
+            self.run.time_ms = due.time_ms
+            settle(self.world, leg)
+            if self.run.ledger_rows > booked:
+                yield self.world.ledger[booked].amount
+        self.run.time_ms = before
+
+    def charge_borrow(self, leg: int, time_ms: int) -> Iterator[float]:
+        """Hours of interest due by ``time_ms`` on what the spot leg owes: amounts in its base asset, negative."""
+        row, before = self.world.legs[leg], self.run.time_ms
+        if row.debt > 0.0 and row.next_borrow_ms <= time_ms:
+            self.attribute_moves()
+        while row.debt > 0.0 and row.next_borrow_ms <= time_ms:
+            booked, self.run.time_ms = self.run.ledger_rows, row.next_borrow_ms
+            charge_borrow_hour(self.world, leg)
+            if self.run.ledger_rows > booked:
+                yield self.world.ledger[booked].amount
+        self.run.time_ms = before
+
+    def kill(self) -> None:
+        """Close everything, for good."""
+        if self.run.killed == 0:
+            self.run.killed = 1
+            note(self.world, KILL, -1, 0, -1, 0, self.run.equity, self.run.peak_equity, 0.0)
+
+    # -- what the strategy wants -------------------------------------------------------------------------------------
+
+    def observe(self, pair: int) -> Features:
+        """Bring the features of a pair to now."""
+        return features_of(self.world, pair)
+
+    def close_finished(self) -> None:
+        """End the round trips that are over."""
+        for pair in range(len(self.world.pairs)):
+            close_finished(self.world, pair)
+
+    def decide(self, pair: int, model: SignalModel, allocator: Allocator, guard: RiskGuard) -> None:
+        """All stages of one pair at this instant; orders wait in the book until ``work`` sends them."""
+        world, row = self.world, self.world.pairs[pair]
+        seen = features_of(world, pair)
+        if row.phase != execution.IDLE:
+            send(world, pair)
+            return
+        held = signal.position(world.pairs, pair, self.run.time_ms)
+        found = model.evaluate(seen, held)
+        if found.reason != row.last_signal:
+            note_signal(world, pair, found, seen)
+        if is_quiet(found, held.direction, world.quotes[pair].attention, self.run.killed):
+            return
+        account, filters = account_of(world, pair), filters_of(world, pair)
+        target = allocator.allocate(found, seen, held, account, filters)
+        decision = guard.review(target, seen, account, filters)
+        approved = isinstance(decision, Approved)
+        reason = decision.target.reason if isinstance(decision, Approved) else decision.reason
+        note_decision(world, pair, target, approved, reason)
+        if isinstance(decision, Approved):
+            act(world, pair, seen, decision.target)
+            self._money = self._count_money()  # a transfer between venues costs a fee
+
+    def work(self) -> None:
+        """Send what waits in the book, oldest first; what cannot fill now waits for the next bar or times out."""
+        orders, now = self.world.orders, self.run.time_ms
+        while True:
+            first, chosen = NEVER_MS, -1
+            for leg, row in enumerate(self.world.legs):
+                if row.order >= 0:
+                    arrival_ms = orders[row.order].arrival_ms
+                    if 0 <= arrival_ms <= now and arrival_ms < first:
+                        first, chosen = arrival_ms, leg
+            if chosen < 0:
+                return
+            self._work_leg(chosen)
+
+    def _work_leg(self, leg: int) -> None:
+        """One order at its arrival: it leaves, waits for the next bar, or ends. Follows ``matching.arrive``."""
+        order = self.world.legs[leg].order
+        entry = self.world.orders[order]
+        if self.run.time_ms >= entry.deadline_ms:
+            finish(self.world, order, _CANCELLED, _TIMEOUT)
+            return
+        if entry.kind == _POST_ONLY:
+            entry.arrival_ms = -1
+            self._send(order, leg, entry.lots, entry.limit_price)
+            return
+        entry.arrival_ms = self.run.time_ms + self._rules.bar_ms
+        lots, _, reason = matching.fillable(self.world, leg, BAR, self._bars[leg, BAR, OPEN])
+        if reason != int(OrderReason.NONE):
+            finish(self.world, order, _REJECTED, reason)
+        elif lots != 0:
+            self._send(order, leg, lots, math.nan)
+
+    def expire(self) -> None:
+        """Ask for the cancellation of resting orders whose time is over."""
+        for row in self.world.legs:
+            if row.order >= 0:
+                entry = self.world.orders[row.order]
+                if entry.arrival_ms == -1 and self.run.time_ms >= entry.deadline_ms:
+                    self._cancel(row.order)
+
+    # -- what the host did -------------------------------------------------------------------------------------------
+
+    def filled(self, order: int, leg: int, lots: int, price: float, fee_rate: float) -> None:
+        """A fill of ``lots`` (signed) at ``price`` with the fee as a fraction of its value; ``order`` -1: not ours."""
+        self.attribute_moves()
+        world, row = self.world, self.world.legs[leg]
+        resting = order >= 0 and world.orders[order].kind == _POST_ONLY
+        reference = price if resting else self._bars[leg, BAR, OPEN]
+        if row.kind == SPOT:
+            fee, slippage = self._fill_spot(row, leg, order, lots, price, reference, fee_rate)
+        else:
+            fee, slippage = fill_perp(world, leg, order, lots, price, reference, fee_rate, BAR)
+        if order >= 0:
+            record_fill(world, order, lots, price, fee, slippage)
+
+    def _fill_spot(
+        self, row: Any, leg: int, order: int, lots: int, price: float, reference: float, fee_rate: float
+    ) -> tuple[float, float]:
+        borrow_rate = 0.0
+        if lots < 0 and -lots > row.lots and row.charge_at_borrow == 1:
+            borrow_rate = usable_borrow_rate(self.world, row.pair)
+        had_debt = row.debt > 0.0
+        result = fill_spot(self.world, leg, order, lots, price, reference, fee_rate, borrow_rate)
+        if row.debt > 0.0 and not had_debt:
+            row.next_borrow_ms = next_mark(self.run.time_ms, row.borrow_offset_ms)
+        return result
+
+    def refused(self, order: int, reason: OrderReason) -> None:
+        """The host did not take an order."""
+        finish(self.world, order, _REJECTED, int(reason))
+
+    def cancelled(self, order: int, reason: OrderReason) -> None:
+        """An order was cancelled, what it had filled stays."""
+        finish(self.world, order, _CANCELLED, int(reason))
+
+    # -- what the host's models ask ----------------------------------------------------------------------------------
+
+    def settles_ms(self, leg: int) -> int:
+        """Instant of the leg's next settlement; far in the future when there is none."""
+        row = self.world.legs[leg]
+        return int(self.world.settlements[row.settle_next].time_ms) if row.settle_next < row.settle_end else NEVER_MS
+
+    def charges_ms(self, leg: int) -> int:
+        """Next hour of borrow interest of a spot leg; far in the future when it owes nothing."""
+        row = self.world.legs[leg]
+        return int(row.next_borrow_ms) if row.debt > 0.0 else NEVER_MS
+
+    def slippage(self, leg: int, contracts: float) -> float:
+        """Slippage of a market order of ``contracts`` (> 0) as a fraction of the price, at the last bar's volume."""
+        row = self.world.legs[leg]
+        share = matching.participation(self.world, leg, BAR, contracts / row.units_per_lot)
+        return float(matching.slippage_fraction(row.half_spread, row.impact, share))
+
+    def affords(self, leg: int, contracts: float) -> bool:
+        """Whether the leg's wallet carries an order that did not come from the book (signed contracts)."""
+        world, row = self.world, self.world.legs[leg]
+        lots = round(contracts / row.units_per_lot)
+        closing = min(abs(lots), abs(row.lots)) if lots * row.lots < 0 else 0
+        value = order_value(world, leg, abs(lots) - closing, row.value_price)
+        if value == 0.0:
+            return True
+        if row.kind == SPOT:
+            return bool(lots < 0 or value * (1.0 + row.taker) <= free_cash(world, row.wallet))
+        need = value / self._rules.leverage + value * row.taker
+        return bool(need <= free_margin(world, row.wallet, row.settle_asset))
+
+    # -- what the account must show ----------------------------------------------------------------------------------
+
+    def balances(self) -> dict[str, float]:
+        """Net amount of every asset over all wallets, borrowed coins counted as negative."""
+        world = self.world
+        totals = dict.fromkeys(self.names.assets, 0.0)
+        for (_, asset), holding in world.holdings.items():
+            totals[self.names.assets[asset]] += holding.balance
+        for row in world.legs:
+            totals[self.names.assets[row.base_asset]] -= row.debt + row.owed
+        return totals
+
+    def position(self, leg: int) -> float:
+        """Signed contracts of a perp leg, in the units that the venue counts orders in."""
+        row = self.world.legs[leg]
+        return float(row.lots * row.units_per_lot)

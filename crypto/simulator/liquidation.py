@@ -1,0 +1,239 @@
+"""The venue liquidates our perps: cancels, closes in stages, takes the rest over. Spec: docs/specs/simulator.md.
+
+A forced order fills between the mark that triggered it and the bar's extreme, by ``margin.liquidity_gap``, and pays
+half the spread. What the venue takes and what it bears is booked against its insurance fund.
+"""
+
+from __future__ import annotations
+
+from crypto.compiled import kernel
+from crypto.insurance import split_equity
+from crypto.ledger import Component, Flow
+from crypto.liquidation_stages import stage_lots
+from crypto.pipeline import execution
+from crypto.pipeline.orders import Intent, OrderReason, OrderStatus
+from crypto.pipeline.reasons import Reason
+from crypto.simulator.desk import end_order, forced_order, release
+from crypto.simulator.fills import book_perp
+from crypto.simulator.margin_check import (
+    accounts_in_danger,
+    adverse_mark,
+    first_shortfall,
+    is_short_of_margin,
+    maintenance_at,
+    mark_on_the_way,
+    notional_at,
+    surplus_at,
+    unit_of,
+)
+from crypto.simulator.posting import attribute, move_cash, note, post
+from crypto.simulator.state import FILL, INVERSE, LIQUIDATION, TAKEOVER, World
+from crypto.simulator.valuation import spot_base, unrealised
+
+_LIQUIDATION_FEE, _TAKEOVER = int(Flow.LIQUIDATION_FEE), int(Flow.TAKEOVER)
+_COMPONENT, _DELTA = int(Component.LIQUIDATION), int(Component.DELTA)
+_NAKED_COMPONENT = int(Component.NAKED)
+_CANCELLED, _LIQUIDATED = int(OrderStatus.CANCELLED), int(OrderReason.LIQUIDATED)
+_INTENT, _NAKED = int(Intent.LIQUIDATION), int(Reason.LIQUIDATED)
+
+LOOKS = 8  # measurements on the rest of a bar's way after a liquidation in part
+MOST_STEPS = 64  # of one liquidation: stages close at least a lot, and no venue needs nearly as many
+
+
+@kernel
+def liquidate_where_due(world: World, bar: int) -> None:
+    """Check every account along the bar's adverse move and liquidate those that fall short."""
+    if not accounts_in_danger(world, bar):
+        return
+    legs = world.legs
+    for leg in range(1, legs.shape[0], 2):
+        if legs[leg].lots != 0:
+            way = first_shortfall(world, leg, bar)
+            if way <= 1.0:
+                _liquidate(world, leg, bar, way)
+                _look_again(world, leg, bar, way)
+
+
+@kernel
+def _look_again(world: World, leg: int, bar: int, way: float) -> None:
+    """After a liquidation in part, measure the account again on the rest of the way, as the venue goes on doing."""
+    wallet, asset = world.legs[leg].wallet, world.legs[leg].settle_asset
+    for look in range(1, LOOKS + 1):
+        later = way + (1.0 - way) * look / LOOKS
+        surplus, needed = surplus_at(world, wallet, asset, bar, later)
+        if is_short_of_margin(world, leg, surplus, needed):
+            _liquidate(world, leg, bar, later)
+
+
+@kernel
+def _liquidate(world: World, leg: int, bar: int, way: float) -> None:
+    """Liquidate the account that ``leg`` belongs to, at the share ``way`` of the move."""
+    wallet, asset = world.legs[leg].wallet, world.legs[leg].settle_asset
+    world.run[0].liquidations += 1
+    _cancel_orders(world, wallet, asset)
+    last = leg
+    for _ in range(MOST_STEPS):
+        surplus, needed = surplus_at(world, wallet, asset, bar, way)
+        if not is_short_of_margin(world, leg, surplus, needed):
+            return
+        last = _largest(world, wallet, asset, bar, way)
+        _close_step(world, last, bar, way, surplus)
+        if _largest(world, wallet, asset, bar, way) < 0:
+            _take_over(world, last, bar, way)
+            return
+
+
+@kernel
+def _cancel_orders(world: World, wallet: int, asset: int) -> None:
+    """The venue cancels the account's working orders; the pairs' work in progress ends."""
+    for pair in range(world.pairs.shape[0]):
+        perp = world.legs[2 * pair + 1]
+        if perp.wallet != wallet or perp.settle_asset != asset:
+            continue
+        for leg in (2 * pair, 2 * pair + 1):
+            if world.legs[leg].order >= 0:
+                end_order(world, world.legs[leg].order, _CANCELLED, _LIQUIDATED)
+        release(world, pair, 1.0)
+        execution.abandon(world.pairs, pair)
+
+
+@kernel
+def _largest(world: World, wallet: int, asset: int, bar: int, way: float) -> int:
+    """The account's open perp leg with the largest maintenance margin; -1 when none is left."""
+    found, most = -1, -1.0
+    legs = world.legs
+    for leg in range(1, legs.shape[0], 2):
+        if legs[leg].wallet == wallet and legs[leg].settle_asset == asset and legs[leg].lots != 0:
+            needed = maintenance_at(world, leg, mark_on_the_way(world, leg, bar, way))
+            if needed > most:
+                found, most = leg, needed
+    return found
+
+
+@kernel
+def forced_price(world: World, leg: int, bar: int, mark: float) -> float:
+    """Price of a forced order that closes the leg's position when its mark is ``mark``."""
+    row = world.legs[leg]
+    gap = world.rules[0].liquidity_gap * (adverse_mark(world, leg, bar) - mark)
+    side = -1.0 if row.lots > 0 else 1.0
+    return float((mark + gap) * (1.0 + side * row.half_spread))
+
+
+@kernel
+def _close_step(world: World, leg: int, bar: int, way: float, surplus: float) -> None:
+    """Close what the venue's stage says of one leg, with the liquidation fee as far as there is equity for it."""
+    row = world.legs[leg]
+    mark = mark_on_the_way(world, leg, bar, way)
+    price = forced_price(world, leg, bar, mark)
+    per_lot = notional_at(world, leg, 1, mark)
+    cost = abs(price / mark - 1.0) + row.liquidation_fee
+    first, end = row.tier_first, row.tier_end
+    size = abs(row.lots)
+    lots = stage_lots(
+        row.stage,
+        surplus,
+        size,
+        per_lot,
+        cost,
+        world.tiers[0, first:end],
+        world.tiers[1, first:end],
+        world.tiers[2, first:end],
+    )
+    lots = lots if row.lots < 0 else -lots
+    equity = surplus + _maintenance_of_account(world, leg, bar, way) - abs(lots) * per_lot * abs(price / mark - 1.0)
+    asked = row.liquidation_fee * notional_at(world, leg, lots, price)
+    fee = min(asked, max(0.0, equity))
+    close_by_force(world, leg, lots, price, mark, fee, _LIQUIDATION_FEE, _COMPONENT, _INTENT, _LIQUIDATED, _NAKED)
+    world.run[0].fund_received += fee * unit_of(world, leg)
+    note(world, LIQUIDATION, row.pair, _NAKED, leg, lots, mark, price, fee)
+
+
+@kernel
+def _maintenance_of_account(world: World, leg: int, bar: int, way: float) -> float:
+    return float(surplus_at(world, world.legs[leg].wallet, world.legs[leg].settle_asset, bar, way)[1])
+
+
+@kernel
+def close_by_force(
+    world: World,
+    leg: int,
+    lots: int,
+    price: float,
+    mark: float,
+    fee: float,
+    fee_flow: int,
+    component: int,
+    intent: int,
+    order_reason: int,
+    reason: int,
+) -> None:
+    """Book a fill that the venue decided: ``lots`` (signed) at ``price``, against ``mark``, with its order record.
+
+    ``reason``: the pair's, which has lost its hedge from now on.
+    """
+    row = world.legs[leg]
+    rate = fee / notional_at(world, leg, lots, price)
+    spot_price = world.legs[leg - 1].value_price * mark / row.value_price
+    order = forced_order(world, leg, lots, price, intent, order_reason)
+    paid, slippage = book_perp(
+        world, leg, order, lots, price, mark, -fee, rate, spot_price, fee_flow, component, component
+    )
+    world.orders[order].fee_value = paid
+    world.orders[order].slippage_value = slippage
+    note(world, FILL, row.pair, intent, order, lots, price, paid, slippage)
+    _set_naked(world, row.pair, reason, spot_price)
+
+
+@kernel
+def _set_naked(world: World, pair: int, reason: int, spot_price: float) -> None:
+    """From now on the pair's spot leg has lost its hedge for ``reason``; its move up to ``spot_price`` was hedged."""
+    row = world.pairs[pair]
+    if row.naked == 0:
+        row.naked_since_ms = world.run[0].time_ms
+        hedged = spot_base(world, 2 * pair) * (spot_price - world.legs[2 * pair].value_price)
+        attribute(world, 2 * pair, _DELTA, hedged)
+        attribute(world, 2 * pair, _NAKED_COMPONENT, -hedged)
+    row.naked = reason
+    row.exit_reason = reason
+
+
+@kernel
+def _take_over(world: World, leg: int, bar: int, way: float) -> None:
+    """Settle an account without positions: margin left goes to the fund where the venue keeps it, a deficit comes out.
+
+    In a unified wallet coins are left that the venue does not take: a deficit there stays as the wallet's debt.
+    """
+    row = world.legs[leg]
+    balance = world.holdings[row.wallet, row.settle_asset].balance
+    if row.unified == 1:
+        return
+    parts = split_equity(balance, 0.0, max(0.0, -balance), row.keeps_surplus == 1)
+    amount = parts.fund_paid - parts.surplus
+    if amount == 0.0:
+        return
+    unit = unit_of(world, leg)
+    if row.kind == INVERSE:
+        world.holdings[row.wallet, row.settle_asset].balance += amount
+        row.coin += amount
+    else:
+        move_cash(world, leg, amount)
+    post(world, _TAKEOVER, row.wallet, row.settle_asset, leg, -1, amount, amount * unit, row.value_price, 0.0, 0.0)
+    attribute(world, leg, _COMPONENT, amount * unit)
+    world.run[0].fund_received += parts.surplus * unit
+    world.run[0].fund_paid += parts.fund_paid * unit
+    note(world, TAKEOVER, row.pair, _NAKED, leg, 0, mark_on_the_way(world, leg, bar, way), amount * unit, 0.0)
+
+
+@kernel
+def position_margin(world: World, leg: int) -> float:
+    """The leg's share of its account's balance, by notional, without its own unrealised profit, in the margin asset."""
+    legs = world.legs
+    wallet, asset = legs[leg].wallet, legs[leg].settle_asset
+    total, others = 0.0, 0.0
+    for other in range(1, legs.shape[0], 2):
+        if legs[other].wallet == wallet and legs[other].settle_asset == asset and legs[other].lots != 0:
+            total += notional_at(world, other, legs[other].lots, legs[other].value_price)
+            if other != leg:
+                others += unrealised(world, other)
+    own = notional_at(world, leg, legs[leg].lots, legs[leg].value_price)
+    return float((world.holdings[wallet, asset].balance + others) * own / total)

@@ -1,0 +1,167 @@
+"""Whether an account carries its margin when the mark moves, adverse extreme first. Spec: docs/specs/simulator.md.
+
+An account here is what one wallet holds of one settlement asset, with the perps that settle in it (cross margin). In a
+unified wallet the coins of its spot legs count as well, after their haircut, and what they owe counts in full.
+"""
+
+from __future__ import annotations
+
+from crypto.compiled import kernel
+from crypto.margin import is_liquidatable, maintenance, notional_inverse, unrealised_inverse
+from crypto.simulator.state import INVERSE, MARK_HIGH, MARK_LOW, VALUE, World
+from crypto.simulator.valuation import asset_price
+
+BISECTIONS = 60  # of the way from one mark to the next: leaves no visible error in float64
+
+
+@kernel
+def use_tiers_of(world: World, time_ms: int) -> None:
+    """Bring every perp leg to the tier table that is valid at ``time_ms``."""
+    legs = world.legs
+    for leg in range(1, legs.shape[0], 2):
+        while legs[leg].table_next < legs[leg].table_end:
+            table = world.tier_tables[legs[leg].table_next]
+            if table.effective_ms > time_ms:
+                break
+            legs[leg].tier_first = table.first
+            legs[leg].tier_end = table.end
+            legs[leg].table_next += 1
+
+
+@kernel
+def adverse_mark(world: World, leg: int, bar: int) -> float:
+    """The bar's mark extreme that hurts the leg's position; the valuation price where the bar has no mark."""
+    row = world.legs[leg]
+    extreme = world.bars[leg, bar, MARK_HIGH if row.lots < 0 else MARK_LOW]
+    if extreme == extreme:
+        return float(extreme)
+    value = world.bars[leg, bar, VALUE]
+    return float(value) if value == value else float(row.value_price)
+
+
+@kernel
+def mark_on_the_way(world: World, leg: int, bar: int, way: float) -> float:
+    """Mark after the share ``way`` (0 to 1) of the straight line from the last valuation to the adverse extreme."""
+    start = world.legs[leg].value_price
+    return float(start + way * (adverse_mark(world, leg, bar) - start))
+
+
+@kernel
+def notional_at(world: World, leg: int, lots: int, mark: float) -> float:
+    """Notional (>= 0) of ``lots`` at ``mark``, in the margin asset."""
+    row = world.legs[leg]
+    if row.kind == INVERSE:
+        return float(notional_inverse(lots * row.quote_per_lot, mark))
+    return float(abs(lots) * row.units_per_lot * mark)
+
+
+@kernel
+def tier_column(world: World, leg: int, size: float) -> int:
+    """Column of World.tiers that holds for a notional of ``size`` now; ``crypto.tiers.tier_index`` on all tables."""
+    column, first = world.legs[leg].tier_end - 1, world.legs[leg].tier_first
+    while column > first and size <= world.tiers[0, column]:
+        column -= 1
+    return int(column)
+
+
+@kernel
+def maintenance_at(world: World, leg: int, mark: float) -> float:
+    """Maintenance margin of the leg's position at ``mark``, closing fee included, in the margin asset."""
+    row = world.legs[leg]
+    size = notional_at(world, leg, row.lots, mark)
+    first, end = row.tier_first, row.tier_end
+    needed = maintenance(size, world.tiers[0, first:end], world.tiers[1, first:end], world.tiers[2, first:end])
+    return float(needed + row.closing_fee * size)
+
+
+@kernel
+def profit_at(world: World, leg: int, mark: float) -> float:
+    """Unrealised profit of the leg's position at ``mark``, in the margin asset."""
+    row = world.legs[leg]
+    if row.kind == INVERSE:
+        return float(unrealised_inverse(row.lots * row.quote_per_lot, row.entry, mark))
+    return float(row.lots * row.units_per_lot * (mark - row.entry))
+
+
+@kernel
+def collateral_at(world: World, leg: int, bar: int, way: float) -> float:
+    """What the pair's spot leg adds to its perp's unified account when spot moves with the perp's mark."""
+    spot, perp = world.legs[leg - 1], world.legs[leg]
+    if perp.unified == 0 or spot.wallet != perp.wallet or perp.kind == INVERSE:
+        return 0.0
+    price = spot.value_price * mark_on_the_way(world, leg, bar, way) / perp.value_price
+    return float((spot.holding * spot.collateral_ratio - spot.debt - spot.owed) * price)
+
+
+@kernel
+def surplus_at(world: World, wallet: int, asset: int, bar: int, way: float) -> tuple[float, float]:
+    """Equity less maintenance margin, and that margin, of one account after the share ``way`` of the move."""
+    total = world.holdings[wallet, asset].balance
+    needed = 0.0
+    legs = world.legs
+    for leg in range(1, legs.shape[0], 2):
+        if legs[leg].wallet != wallet or legs[leg].settle_asset != asset:
+            continue
+        total += collateral_at(world, leg, bar, way)
+        if legs[leg].lots != 0:
+            mark = mark_on_the_way(world, leg, bar, way)
+            total += profit_at(world, leg, mark)
+            needed += maintenance_at(world, leg, mark)
+    return total - needed, needed
+
+
+@kernel
+def is_short_of_margin(world: World, leg: int, surplus: float, needed: float) -> bool:
+    """Whether the venue of ``leg`` liquidates an account with this surplus and maintenance margin."""
+    return bool(is_liquidatable(surplus + needed, needed, world.legs[leg].at_equality == 1))
+
+
+@kernel
+def accounts_in_danger(world: World, bar: int) -> bool:
+    """Measure every account at the adverse extremes of the bar into ``HOLDING.stressed``; whether any falls short."""
+    legs, holdings = world.legs, world.holdings
+    for leg in range(1, legs.shape[0], 2):
+        account = holdings[legs[leg].wallet, legs[leg].settle_asset]
+        account.stressed = account.balance
+    for leg in range(1, legs.shape[0], 2):
+        if legs[leg].lots != 0 or legs[leg].unified == 1:
+            account = holdings[legs[leg].wallet, legs[leg].settle_asset]
+            account.stressed += collateral_at(world, leg, bar, 1.0)
+            if legs[leg].lots != 0:
+                mark = adverse_mark(world, leg, bar)
+                account.stressed += profit_at(world, leg, mark) - maintenance_at(world, leg, mark)
+    for leg in range(1, legs.shape[0], 2):
+        if legs[leg].lots != 0 and holdings[legs[leg].wallet, legs[leg].settle_asset].stressed <= 0.0:
+            return True
+    return False
+
+
+@kernel
+def first_shortfall(world: World, leg: int, bar: int) -> float:
+    """Share of the move at which the account of ``leg`` first falls short; 2 when it never does.
+
+    The surplus is concave along the straight line of marks, so between a start that carries the margin and an end that
+    does not there is one crossing.
+    """
+    wallet, asset = world.legs[leg].wallet, world.legs[leg].settle_asset
+    surplus, needed = surplus_at(world, wallet, asset, bar, 0.0)
+    if is_short_of_margin(world, leg, surplus, needed):
+        return 0.0
+    surplus, needed = surplus_at(world, wallet, asset, bar, 1.0)
+    if not is_short_of_margin(world, leg, surplus, needed):
+        return 2.0
+    low, high = 0.0, 1.0
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        surplus, needed = surplus_at(world, wallet, asset, bar, middle)
+        if is_short_of_margin(world, leg, surplus, needed):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+@kernel
+def unit_of(world: World, leg: int) -> float:
+    """Value of one unit of the leg's margin asset in account currency."""
+    return float(asset_price(world, world.legs[leg].wallet, world.legs[leg].settle_asset))

@@ -1,0 +1,1 @@
+"""Lean's data folder: writing it from the lake, reading it back. Spec: docs/specs/lean_folder.md."""

@@ -1,0 +1,131 @@
+"""Which series of the lake go into Lean's data folder, and where; what is left out, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crypto.errors import CarryError, DataError, UsageError
+from crypto.instruments import Instrument
+from crypto.settings import InstrumentSettings
+from crypto.venues.registry import instrument
+from data.lean_folder.layout import (
+    BORROW,
+    PRICE_SERIES,
+    Place,
+    borrow_quote,
+    check_valued_rightly,
+    place_of,
+    resolution_of,
+    settlement_mark_place,
+)
+from data.lean_folder.texts import mark_sources
+from data.store.freqtrade import Skipped
+from data.store.lake import Lake
+from data.store.pieces import instrument_symbol
+from data.store.series import SeriesKey
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One series to export. ``sources``: lake files that its text is made of, ``quote``: of the place's ticker."""
+
+    key: SeriesKey
+    place: Place
+    quote: str
+    sources: Mapping[str, Path]
+
+    @property
+    def rate_places(self) -> tuple[Place, ...]:
+        """Rate files of the series, to which a feed may append."""
+        if self.key.series == "funding":
+            return self.place, settlement_mark_place(self.place)
+        return (self.place,) if self.key.series == BORROW else ()
+
+
+def plan(
+    lake: Lake, symbols: Sequence[str], overrides: Mapping[str, InstrumentSettings]
+) -> tuple[list[Job], list[Skipped]]:
+    """Jobs in the order of their names, and what is left out. ``symbols``: symbols or keys, empty for everything.
+
+    What cannot be exported is left out with its reason; an instrument that was asked for by name raises instead:
+    ``SettingsError`` without filters, ``RefusedError`` when Lean would value it wrongly, ``DataError`` when none of its
+    bars have a length that Lean has. ``UsageError`` for a symbol that the lake does not hold.
+    """
+    held = lake.list()
+    chosen = _chosen(held, symbols)
+    jobs: list[Job] = []
+    skipped: list[Skipped] = []
+    for key in chosen:
+        try:
+            jobs.append(_job(lake, held, key, overrides))
+        except CarryError as error:
+            if symbols and not isinstance(error, DataError):
+                raise
+            skipped.append(Skipped(str(key), error.message))
+    if symbols:
+        _check_bars(jobs, chosen)
+    _check_one_file_each(jobs)
+    return jobs, skipped
+
+
+def _job(lake: Lake, held: Sequence[SeriesKey], key: SeriesKey, overrides: Mapping[str, InstrumentSettings]) -> Job:
+    quote = borrow_quote(key.symbol) if key.series == BORROW else _valued(key, overrides).quote
+    sources = [key, *(mark_sources(held, key) if key.series == "funding" else ())]
+    return Job(key, place_of(key, quote), quote, {str(source): lake.path(source) for source in sources})
+
+
+def _valued(key: SeriesKey, overrides: Mapping[str, InstrumentSettings]) -> Instrument:
+    found = instrument(key.instrument, overrides)
+    check_valued_rightly(found)
+    return found
+
+
+def _chosen(held: Sequence[SeriesKey], symbols: Sequence[str]) -> list[SeriesKey]:
+    if not symbols:
+        return list(held)
+    instruments: set[str] = set()
+    for text in symbols:
+        found = {key.instrument for key in held if key.series != BORROW and _is_named(key, text)}
+        if not found:
+            available = ", ".join(sorted({key.symbol for key in held})) or "nothing"
+            raise UsageError(f"--symbol {text}: the lake holds no such symbol", remedy=f"held: {available}")
+        instruments |= found
+    names = [name.split(":")[2] for name in instruments]
+    return [
+        key
+        for key in held
+        if key.instrument in instruments
+        or (key.series == BORROW and any(name.startswith(key.symbol) or name.endswith(key.symbol) for name in names))
+    ]
+
+
+def _is_named(key: SeriesKey, text: str) -> bool:
+    return text == key.instrument if text.count(":") == 2 else instrument_symbol(text) == key.symbol
+
+
+def _check_bars(jobs: Sequence[Job], chosen: Sequence[SeriesKey]) -> None:
+    """An instrument that was asked for has to get bars: Lean is of no use without them."""
+    with_bars = {job.key.instrument for job in jobs if job.key.series == "bars"}
+    for key in chosen:
+        if key.series == "bars" and key.instrument not in with_bars:
+            resolution_of(key.timeframe, str(key))  # raises, naming the length that Lean does not have
+
+
+def _check_one_file_each(jobs: Sequence[Job]) -> None:
+    taken: dict[Place, SeriesKey] = {}
+    for job in jobs:
+        other = taken.setdefault(job.place, job.key)
+        if other != job.key:
+            raise DataError(
+                f"{other} and {job.key} would share one file of Lean's ({job.place.market} {job.place.ticker})",
+                remedy="export one of them with --symbol venue:kind:SYMBOL",
+            )
+
+
+def price_place(key: SeriesKey, place: Place) -> Place | None:
+    """The market without trading that the series needs an entry for, if any."""
+    if key.series in (*PRICE_SERIES, BORROW):
+        return place
+    return settlement_mark_place(place) if key.series == "funding" else None

@@ -1,0 +1,1 @@
+"""Lean's reality models and converters. No formula stands here: plain numbers go to ``crypto``."""

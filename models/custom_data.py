@@ -1,0 +1,138 @@
+"""Funding, mark, index, oracle and borrow series as Lean data: rate rows of the exported folder, in backtest and live.
+
+One row is ``yyyyMMdd HH:mm:ss,value`` in UTC, and is known at its stamp. A live feed appends whole lines to the same
+files, which Lean polls. Each row costs 50 to 60 us in Lean (lean-measured.md I.3), so the pipeline's own numbers are
+read once at the start (``data.lean_market``), and these are subscribed only where a stage asks for them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+from AlgorithmImports import (
+    FileFormat,
+    Globals,
+    PythonData,
+    QCAlgorithm,
+    Resolution,
+    Slice,
+    SubscriptionDataConfig,
+    SubscriptionDataSource,
+    SubscriptionTransportMedium,
+    TimeZones,
+)
+
+from crypto.errors import DataError
+from models.legs import Leg, LegBook
+
+_STAMP = "%Y%m%d %H:%M:%S"
+_PLAIN = frozenset("0123456789.-")
+
+
+class VenueRow(PythonData):
+    """Base of the five series: where its file is, and how a row is read."""
+
+    market_suffix: ClassVar[str] = ""
+
+    def get_source(self, config: SubscriptionDataConfig, date: datetime, is_live_mode: bool) -> SubscriptionDataSource:
+        """The whole history in one file, which Lean polls when live. The ticker is ``market.name``."""
+        market, _, ticker = config.symbol.value.lower().partition(".")
+        path = f"{Globals.data_folder}/cryptofuture/{market}{self.market_suffix}/margin_interest/{ticker}.csv"
+        return SubscriptionDataSource(path, SubscriptionTransportMedium.LOCAL_FILE, FileFormat.CSV)
+
+    def reader(self, config: SubscriptionDataConfig, line: str, date: datetime, is_live_mode: bool) -> Any:
+        """One row; None for an empty line. ``DataError`` for what Lean's own reader would misread."""
+        if not line.strip():
+            return None
+        row = type(self)()
+        row.symbol = config.symbol
+        row.time = row.end_time = parse_stamp(line)
+        row.value = parse_value(line)
+        return row
+
+
+class FundingRate(VenueRow):
+    """Rate of a settlement, known at its instant; longs pay when it is positive."""
+
+
+class MarkPrice(VenueRow):
+    """Mark price at a settlement."""
+
+    market_suffix = "mark"
+
+
+class IndexPrice(VenueRow):
+    """Index price."""
+
+    market_suffix = "index"
+
+
+class OraclePrice(VenueRow):
+    """Oracle price."""
+
+    market_suffix = "oracle"
+
+
+class BorrowRate(VenueRow):
+    """Borrow rate per hour, in force from its stamp on."""
+
+    market_suffix = "borrow"
+
+
+SERIES: Mapping[str, type[VenueRow]] = {
+    "funding": FundingRate,
+    "mark": MarkPrice,
+    "index": IndexPrice,
+    "oracle": OraclePrice,
+    "borrow": BorrowRate,
+}
+
+
+def parse_stamp(line: str) -> datetime:
+    """Naive UTC time of a row; ``DataError`` when it is written otherwise."""
+    try:
+        return datetime.strptime(line.partition(",")[0].strip("\ufeff "), _STAMP)  # noqa: DTZ007 - naive is UTC here
+    except ValueError:
+        raise DataError(f"row {line!r}: the stamp is not yyyyMMdd HH:mm:ss", remedy="write it so, in UTC") from None
+
+
+def parse_value(line: str) -> float:
+    """Value of a row; ``DataError`` for exponents, ``nan`` and everything else that is no plain decimal."""
+    text = line.partition(",")[2].strip()
+    try:
+        value = float(text) if set(text) <= _PLAIN else math.nan
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise DataError(f"row {line!r}: {text!r} is not a plain decimal", remedy="write it without exponent")
+    return value
+
+
+class VenueSeries:
+    """Series that a run subscribed, and the latest value of each: ``latest[key, series]``, key as in the settings."""
+
+    def __init__(self, algorithm: QCAlgorithm, book: LegBook, series: Sequence[str]) -> None:
+        self.latest: dict[tuple[str, str], float] = {}
+        self._keys: dict[Any, tuple[str, str]] = {}
+        for name in series:
+            for leg in book.legs[1::2]:
+                added = algorithm.add_data(SERIES[name], _ticker(leg, name), Resolution.TICK, TimeZones.UTC)
+                self._keys[added.symbol] = (leg.instrument.key, name)
+
+    def take(self, slice: Slice) -> None:  # noqa: A002 - Lean's name for it
+        """Keep what the slice brought."""
+        for symbol, key in self._keys.items():
+            if slice.contains_key(symbol):
+                row: Any = slice[symbol]
+                self.latest[key] = row.value
+
+
+def _ticker(leg: Leg, name: str) -> str:
+    """``market.ticker``; a borrow rate stands under its coin against USDT, that of USDT against USDC."""
+    if name != "borrow":
+        return f"{leg.instrument.venue}.{LegBook.ticker(leg.instrument)}"
+    base = leg.instrument.base
+    return f"{leg.instrument.venue}.{base}{'USDC' if base == 'USDT' else 'USDT'}"

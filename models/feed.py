@@ -1,0 +1,136 @@
+"""Data adapter: what closed in a bar, from Lean's securities, with marks read at the start of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from AlgorithmImports import QCAlgorithm, SymbolProperties, SymbolPropertiesDatabase, TradeBars
+
+from crypto.instruments import Kind
+from crypto.market import MarketHistory
+from crypto.settings import PriceSource, Settings
+from crypto.simulator.hosted import HostedExchange
+from models.convert import resolution, security_type
+from models.legs import Leg, LegBook
+
+_NO_BAR = (math.nan, 0.0)
+
+
+class _Marks(NamedTuple):
+    """Mark bars of a perp on the grid, venue quote; NaN where there is none."""
+
+    close: list[float]
+    high: list[float]
+    low: list[float]
+
+
+class BarFeed:
+    """Reads Lean's securities once per bar. They are kept here, because finding one costs more than reading it."""
+
+    def __init__(
+        self,
+        exchange: HostedExchange,
+        book: LegBook,
+        market: MarketHistory,
+        settings: Settings,
+        decide: Callable[[], None],
+    ) -> None:
+        self._exchange, self._book, self._decide = exchange, book, decide
+        self.start_ms, self.bar_ms = int(market.open_ms[0]), market.bar_ms
+        self.end_ms = int(market.open_ms[-1]) + market.bar_ms
+        self.seen_ms = self._begun_ms = self.start_ms
+        on_mark = settings.data.valuation_price is PriceSource.MARK
+        self._marks = {leg.index: _marks(market, leg, on_mark) for leg in book.legs[1::2]}
+        self._symbols = len({leg.instrument.key for leg in book.legs})
+
+    def subscribe(self, algorithm: QCAlgorithm, timeframe: str) -> None:
+        """Add every security, spot first: the first spot market of a coin becomes its conversion rate."""
+        for leg in sorted(self._book.legs, key=lambda leg: leg.index % 2):
+            register_properties(leg)
+            add = algorithm.add_crypto if leg.instrument.kind is Kind.SPOT else algorithm.add_crypto_future
+            name, market = LegBook.ticker(leg.instrument), leg.instrument.venue
+            leg.security = add(name, resolution(timeframe), market, False)
+            leg.symbol = leg.security.symbol
+
+    def begin(self, now_ms: int, bars: TradeBars) -> bool:
+        """Whether it is the strategy's turn: the bars of ``now_ms`` are closed, and it has not been asked before."""
+        self.close_bars(now_ms, bars)
+        if self._begun_ms == now_ms or self.seen_ms != now_ms:
+            return False
+        self._begun_ms = now_ms
+        return True
+
+    def close_bars(self, now_ms: int, bars: TradeBars) -> None:
+        """Take every bar up to ``now_ms`` into the exchange, once; a time between bars or outside the run is ignored.
+
+        An hour without any bar is one in which nothing printed; the strategy has its turn, and no order can fill.
+        """
+        if now_ms <= self.seen_ms or now_ms % self.bar_ms or now_ms > self.end_ms:
+            return
+        while self.seen_ms + self.bar_ms < now_ms:
+            self._close(self.seen_ms + self.bar_ms, None)
+            self._decide()
+        self._close(now_ms, bars)
+
+    def _close(self, now_ms: int, bars: TradeBars | None) -> None:
+        complete = bars is not None and bars.count == self._symbols
+        legs, index = self._book.legs, (now_ms - self.start_ms) // self.bar_ms - 1
+        for pair in range(len(legs) // 2):
+            spot, perp, marks = legs[2 * pair], legs[2 * pair + 1], self._marks[2 * pair + 1]
+            self._exchange.see(
+                pair,
+                _bar(spot, bars, complete),
+                _bar(perp, bars, complete),
+                marks.close[index] if marks is not None else math.nan,
+            )
+        self.seen_ms = now_ms
+        self._exchange.close_bar(now_ms)
+
+    def extremes(self, leg: Leg) -> tuple[float, float]:
+        """Lowest and highest mark of the bar that closed last; the valuation price where there is no mark."""
+        marks, index = self._marks[leg.index], (self.seen_ms - self.start_ms) // self.bar_ms - 1
+        value = leg.row.value_price
+        if marks is None or marks.low[index] != marks.low[index]:
+            return value, value
+        return marks.low[index], marks.high[index]
+
+
+def _marks(market: MarketHistory, leg: Leg, on_mark: bool) -> _Marks | None:
+    history = market.instrument(leg.instrument.key).mark
+    if history is None or not on_mark:
+        return None
+    return _Marks(history.close.tolist(), history.high.tolist(), history.low.tolist())
+
+
+def _bar(leg: Leg, bars: TradeBars | None, complete: bool) -> tuple[float, float]:
+    security: Any = leg.security
+    if complete or (bars is not None and bars.contains_key(leg.symbol)):
+        return security.price, security.volume
+    return _NO_BAR
+
+
+def register_properties(leg: Leg) -> None:
+    """Tick, lot and smallest quantity of our tables, in force for securities added afterwards (lean-measured.md G)."""
+    found = leg.instrument
+    multiplier = float(found.multiplier) if found.kind is Kind.INVERSE else 1.0
+    SymbolPropertiesDatabase.from_data_folder().set_entry(
+        found.venue,
+        LegBook.ticker(found),
+        security_type(found.kind),
+        SymbolProperties(
+            found.key,
+            found.quote,
+            multiplier,
+            float(found.tick),
+            float(found.lot),
+            found.symbol,
+            float(found.min_quantity),
+        ),
+    )
+
+
+def starting_cash(exchange: HostedExchange) -> dict[str, float]:
+    """Amount of each asset over all wallets at the start."""
+    return {asset: amount for asset, amount in exchange.balances().items() if amount != 0.0}

@@ -1,0 +1,101 @@
+"""Fills and slippage: Lean's own fill at the last price; forced fills carry price and fee in their tag.
+
+An order never asks for more than the share of the volume that may fill, so Lean fills every order whole: a part filled
+later would pay no fee, or twice (lean-measured.md D.2).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from AlgorithmImports import (
+    CashAmount,
+    ImmediateFillModel,
+    MarketOrder,
+    Order,
+    OrderEvent,
+    OrderFee,
+    Security,
+)
+
+from crypto import fees, margin
+from crypto.errors import RefusedError
+from crypto.instruments import Instrument, Kind
+from crypto.simulator.hosted import HostedExchange
+from models.legs import Leg
+
+FORCED = "forced"
+_SMALLEST_FEE = 1e-8  # a fee of zero would make Lean charge its own (lean-measured.md D.3)
+_PLACES = 12  # decimals of what goes back to Lean, so that no binary noise does (D.3)
+
+
+class Forced(NamedTuple):
+    """What a venue-made fill says: price as quoted, fee in its settlement asset."""
+
+    price: float
+    fee: float
+    asset: str
+
+    @property
+    def tag(self) -> str:
+        """Text that carries it on an order."""
+        return f"{FORCED}:{self.price!r}:{self.fee!r}:{self.asset}"
+
+
+def forced(tag: str | None) -> Forced | None:
+    """The instruction in an order's tag; None for every other tag, ``RefusedError`` for a broken one."""
+    parts = (tag or "").split(":")
+    if parts[0] != FORCED:
+        return None
+    try:
+        price, fee, asset = parts[1:]
+        return Forced(float(price), float(fee), asset)
+    except ValueError:
+        raise RefusedError(f"order tag {tag!r} is not a forced fill", remedy=f"{FORCED}:price:fee:asset") from None
+
+
+class CarryFills(ImmediateFillModel):
+    """Lean's immediate fill, with the fee of a market order on its fill price, and forced fills at their own price."""
+
+    def __init__(self, leg: Leg) -> None:
+        super().__init__()
+        self._leg = leg
+
+    def market_fill(self, asset: Security, order: MarketOrder) -> OrderEvent:
+        """The fill of a market order. Where the fee is taken out of the bought coin, Lean's fee model does it."""
+        event = super().market_fill(asset, order)
+        instruction = forced(order.tag)
+        if instruction is not None:
+            event.fill_price = round(instruction.price, _PLACES)
+            event.message = FORCED
+            return _with_fee(event, max(instruction.fee, _SMALLEST_FEE), instruction.asset)
+        row, found = self._leg.row, self._leg.instrument
+        if row.fee_in_base == 1 and event.fill_quantity > 0:
+            return event
+        value = traded_value(found, event.fill_quantity, event.fill_price)
+        return _with_fee(event, fees.fee(value, row.taker), found.settle)
+
+
+def traded_value(instrument: Instrument, contracts: float, price: float) -> float:
+    """Value of a fill (>= 0) in the asset that the instrument settles in."""
+    if instrument.kind is Kind.INVERSE:
+        return margin.notional_inverse(contracts * float(instrument.multiplier), price)
+    return margin.notional_linear(contracts, price)
+
+
+def _with_fee(event: OrderEvent, amount: float, asset: str) -> OrderEvent:
+    """The event with its own fee, which Lean takes instead of asking the fee model unless it is zero (D.2)."""
+    if amount != 0.0:
+        event.order_fee = OrderFee(CashAmount(round(amount, _PLACES), asset))
+    return event
+
+
+class CarrySlippage:
+    """Half the spread and impact in proportion to the share of the last bar's volume."""
+
+    def __init__(self, exchange: HostedExchange, leg: Leg) -> None:
+        self._exchange, self._leg = exchange, leg.index
+
+    def get_slippage_approximation(self, asset: Security, order: Order) -> float:
+        """Slippage of a market order as an amount of price."""
+        return asset.price * self._exchange.slippage(self._leg, order.absolute_quantity)

@@ -1,0 +1,150 @@
+"""Orders of the book to Lean and Lean's events back. The one place that sends, and that reads fills and fees."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from AlgorithmImports import OrderEvent, OrderTicket, QCAlgorithm
+
+from crypto.errors import RefusedError
+from crypto.instruments import Instrument, Kind
+from crypto.pipeline.orders import OrderReason, OrderStatus
+from crypto.simulator.hosted import HostedExchange
+from models.convert import status
+from models.fills import Forced, traded_value
+from models.legs import Leg, LegBook
+
+_TAG = "carry"
+_LOT_TOLERANCE = 1e-6  # of a lot, between Lean's decimals and ours
+_CASH_TOLERANCE = 1e-7  # of the amount, at least of one unit
+_REFUSALS = (
+    ("MinNotional", OrderReason.BELOW_MIN_NOTIONAL),
+    ("MinQuantity", OrderReason.BELOW_MIN_QUANTITY),
+    ("LotSize", OrderReason.BELOW_MIN_QUANTITY),
+)
+
+
+class OrderDesk:
+    """Sends what the exchange's book asks for and reports what Lean made of it."""
+
+    def __init__(self, algorithm: QCAlgorithm) -> None:
+        self._algorithm = algorithm
+        self._tickets: dict[int, OrderTicket] = {}
+        self._sending, self._answered = -1, False
+
+    def connect(self, exchange: HostedExchange, book: LegBook) -> None:
+        """Take the exchange that orders come from; it is built with this desk's methods."""
+        self._exchange, self._book = exchange, book
+
+    def is_sending(self) -> bool:
+        """Whether the order that Lean asks about is one of the book, checked and reserved already."""
+        return self._sending >= 0
+
+    def send(self, order: int, leg_row: int, lots: int, limit_price: float) -> None:
+        """One order to Lean: at market, filled within this call in a backtest, or resting at ``limit_price``."""
+        leg, tag = self._book.legs[leg_row], f"{_TAG}:{order}"
+        self._sending, self._answered = order, False
+        try:
+            if math.isnan(limit_price):
+                ticket = self._algorithm.market_order(leg.symbol, leg.quantity(lots), tag=tag)
+            else:
+                ticket = self._algorithm.limit_order(leg.symbol, leg.quantity(lots), limit_price, tag=tag)
+        finally:
+            self._sending = -1
+        self._tickets[order] = ticket
+        if self._answered or not math.isnan(limit_price):
+            return
+        if status(ticket.status) is OrderStatus.REJECTED:  # below a lot: Lean sends no event
+            self._exchange.refused(order, OrderReason.BELOW_MIN_QUANTITY)
+        elif not self._algorithm.live_mode:
+            raise RefusedError(
+                f"Lean left market order {tag} of {leg.instrument.key} in state {ticket.status}",
+                remedy="a model raised an exception: Lean's log names it",
+            )
+
+    def force(self, leg: Leg, instruction: Forced) -> None:
+        """Close a perp as its venue does, at the venue's price and fee; the account is measured again."""
+        self._algorithm.market_order(leg.symbol, leg.quantity(-leg.row.lots), tag=instruction.tag)
+        self._exchange.close_bar(self._exchange.run.time_ms)
+
+    def cancel(self, order: int) -> None:
+        """Ask Lean to cancel a resting order; its event ends it."""
+        self._tickets[order].cancel()  # without a tag: Lean would put it in place of ours
+
+    def on_event(self, event: OrderEvent) -> None:
+        """Take Lean's event into the ledger, then hold the ledger against Lean's account."""
+        order, found = self._order_of(event), status(event.status)
+        if event.fill_quantity != 0:
+            self._fill(order, event)
+        elif found is OrderStatus.REJECTED and order >= 0:
+            self._exchange.refused(order, self._refusal(order, event.message))
+        elif found is OrderStatus.CANCELLED and order >= 0:
+            self._exchange.cancelled(order, OrderReason.TIMEOUT)
+        self._answered |= found is not OrderStatus.PLACED and order == self._sending
+
+    def _order_of(self, event: OrderEvent) -> int:
+        """Our number of the event's order; -1 when it is not ours."""
+        if self._sending >= 0 and event.symbol == self._book.legs[self._leg_of(self._sending)].symbol:
+            return self._sending
+        tag = str(event.ticket.tag).split(":")
+        return int(tag[1]) if tag[0] == _TAG and len(tag) == 2 else -1
+
+    def _leg_of(self, order: int) -> int:
+        return int(self._exchange.world.orders[order].leg)
+
+    def _fill(self, order: int, event: OrderEvent) -> None:
+        leg = self._book.legs[self._leg_of(order)] if order >= 0 else next(iter(self._book.at(event.symbol)), None)
+        if leg is None:
+            return  # a security that is no leg of ours
+        fee, currency = event.order_fee.value.amount, event.order_fee.value.currency
+        contracts, rate = gross_fill(leg.instrument, event.fill_quantity, event.fill_price, fee, currency)
+        lots = round(contracts / leg.lot)
+        if abs(contracts / leg.lot - lots) > _LOT_TOLERANCE:
+            raise RefusedError(
+                f"Lean filled {contracts!r} of {leg.instrument.key}, which is no whole number of lots of {leg.lot!r}",
+                remedy="the symbol properties of the data folder differ from ours: carry lean export writes them",
+            )
+        self._exchange.filled(order, leg.index, lots, event.fill_price, rate)
+
+    def _refusal(self, order: int, message: str) -> OrderReason:
+        for word, reason in _REFUSALS:
+            if word in message:
+                return reason
+        return OrderReason.NO_MARGIN if self._leg_of(order) % 2 else OrderReason.NO_FUNDS
+
+    def reconcile(self) -> None:
+        """``RefusedError`` when Lean's cash book or positions are not what the ledger says."""
+        cash = self._algorithm.portfolio.cash_book
+        for asset, ours in self._exchange.balances().items():
+            theirs = cash[asset].amount if cash.contains_key(asset) else 0.0
+            _compare(f"{asset} in the cash book", theirs, ours)
+        for leg in self._book.legs[1::2]:
+            if leg.security is not None:
+                ours = sum(self._exchange.position(other.index) for other in self._book.at(leg.symbol))
+                _compare(leg.instrument.key, leg.security.holdings.quantity, ours)
+
+
+def gross_fill(instrument: Instrument, quantity: float, price: float, fee: float, currency: str) -> tuple[float, float]:
+    """Contracts of a fill before a fee in the base asset, and the fee as a fraction of the fill's value.
+
+    Lean takes a spot buy's fee out of the filled quantity. ``RefusedError`` for a fee in another asset.
+    """
+    if fee == 0:
+        return quantity, 0.0
+    if currency == instrument.base and instrument.kind is Kind.SPOT:
+        gross = quantity + fee if quantity > 0 else quantity
+        return gross, fee / abs(gross)
+    if currency != instrument.settle:
+        raise RefusedError(
+            f"{instrument.key}: Lean charged a fee in {currency}", remedy=f"fees here are paid in {instrument.settle}"
+        )
+    return quantity, fee / traded_value(instrument, quantity, price)
+
+
+def _compare(what: str, theirs: Any, ours: float) -> None:
+    if abs(theirs - ours) > _CASH_TOLERANCE * max(1.0, abs(ours)):
+        raise RefusedError(
+            f"{what}: Lean's account holds {theirs!r}, the ledger {ours!r}",
+            remedy="something else moved Lean's account; docs/specs/lean.md lists what Lean does by itself",
+        )

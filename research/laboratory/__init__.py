@@ -1,0 +1,1 @@
+"""Studies of margin, liquidation and auto-deleveraging, each with a page of its own."""

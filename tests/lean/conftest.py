@@ -1,0 +1,46 @@
+"""A run of the adapter on the recorded market, and the folder it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lean import engine
+from tests.lean.folder import write_folder
+
+CONFIG = Path(__file__).parent / "market.toml"
+PERIOD = {"run.start": "2020-03-10", "run.end": "2020-03-18"}
+
+
+def parameters(**changes: str) -> dict[str, str]:
+    """Lean parameters of a run; ``section__key`` names a key of the settings."""
+    given = {name.replace("__", "."): value for name, value in changes.items()}
+    return {"config": str(CONFIG), **PERIOD, **given}
+
+
+@pytest.fixture(scope="session")
+def lean_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lean's data folder of the recorded market."""
+    return write_folder(tmp_path_factory.mktemp("lean"))
+
+
+@pytest.fixture
+def started(lean_folder: Path) -> Callable[..., Any]:
+    """An algorithm that is initialised and has not seen a slice."""
+    return lambda **changes: engine.new_algorithm(lean_folder, parameters(**changes))
+
+
+@pytest.fixture
+def finished(started: Callable[..., Any]) -> Callable[..., Any]:
+    """An algorithm after all slices of the run."""
+
+    def run(**changes: str) -> Any:
+        algorithm = started(**changes)
+        spot, perp = algorithm.double_securities
+        engine.run(algorithm, engine.recorded_slices(), {"spot": spot, "perp": perp})
+        return algorithm
+
+    return run

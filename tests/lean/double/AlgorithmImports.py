@@ -1,0 +1,724 @@
+"""A small in-memory double of the Lean objects that main.py and models/ touch.
+
+It behaves as recorded from a real engine (tests/lean/test_double.py holds it against the recordings), and its names and
+signatures are held against quantconnect-stubs (tests/lean/test_double_signatures.py). It is no engine: one
+resolution, market and limit orders, one time zone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+
+class SecurityType(IntEnum):
+    BASE = 0
+    EQUITY = 1
+    OPTION = 2
+    COMMODITY = 3
+    FOREX = 4
+    FUTURE = 5
+    CFD = 6
+    CRYPTO = 7
+    FUTURE_OPTION = 8
+    INDEX = 9
+    INDEX_OPTION = 10
+    CRYPTO_FUTURE = 11
+
+
+class Resolution(IntEnum):
+    TICK = 0
+    SECOND = 1
+    MINUTE = 2
+    HOUR = 3
+    DAILY = 4
+
+
+class AccountType(IntEnum):
+    MARGIN = 0
+    CASH = 1
+
+
+class OrderType(IntEnum):
+    MARKET = 0
+    LIMIT = 1
+    STOP_MARKET = 2
+    STOP_LIMIT = 3
+    MARKET_ON_OPEN = 4
+    MARKET_ON_CLOSE = 5
+    OPTION_EXERCISE = 6
+    LIMIT_IF_TOUCHED = 7
+    COMBO_MARKET = 8
+    COMBO_LIMIT = 9
+    COMBO_LEG_LIMIT = 10
+    TRAILING_STOP = 11
+
+
+class OrderStatus(IntEnum):
+    NEW = 0
+    SUBMITTED = 1
+    PARTIALLY_FILLED = 2
+    FILLED = 3
+    CANCELED = 5
+    NONE = 6
+    INVALID = 7
+    CANCEL_PENDING = 8
+    UPDATE_SUBMITTED = 9
+
+
+class OrderDirection(IntEnum):
+    BUY = 0
+    SELL = 1
+    HOLD = 2
+
+
+class BrokerageMessageType(IntEnum):
+    INFORMATION = 0
+    WARNING = 1
+    ERROR = 2
+    RECONNECT = 3
+    DISCONNECT = 4
+    ACTION_REQUIRED = 5
+
+
+class SubscriptionTransportMedium(IntEnum):
+    LOCAL_FILE = 0
+    REMOTE_FILE = 1
+    REST = 2
+    STREAMING = 3
+    OBJECT_STORE = 4
+
+
+class FileFormat(IntEnum):
+    CSV = 0
+    BINARY = 1
+    ZIP_ENTRY_NAME = 2
+    UNFOLDING_COLLECTION = 3
+    INDEX = 4
+    FOLDING_COLLECTION = 5
+
+
+class Globals:
+    data_folder = ""
+
+
+class TimeZones:
+    UTC = "UTC"
+
+
+class CashAmount:
+    def __init__(self, amount: float, currency: str) -> None:
+        self.amount, self.currency = amount, currency
+
+
+class OrderFee:
+    def __init__(self, order_fee: CashAmount) -> None:
+        self.value = order_fee
+
+
+class BrokerageMessageEvent:
+    def __init__(self, type: BrokerageMessageType, code: str, message: str) -> None:  # noqa: A002 - Lean's name
+        self.type, self.code, self.message = type, code, message
+
+
+class Symbol:
+    def __init__(self, ticker: str, security_type: SecurityType, market: str) -> None:
+        self.value = ticker
+        self.id = SimpleNamespace(market=market)
+        self.security_type = security_type
+
+
+class SymbolProperties:
+    def __init__(
+        self,
+        description: str,
+        quote_currency: str,
+        contract_multiplier: float,
+        minimum_price_variation: float,
+        lot_size: float,
+        market_ticker: str,
+        minimum_order_size: float | None = None,
+        price_magnifier: float = 1,
+        strike_multiplier: float = 1,
+    ) -> None:
+        self.quote_currency, self.contract_multiplier = quote_currency, contract_multiplier
+        self.minimum_price_variation, self.lot_size = minimum_price_variation, lot_size
+        self.minimum_order_size = minimum_order_size
+
+
+class SymbolPropertiesDatabase:
+    entries: ClassVar[dict[tuple[str, str, SecurityType], SymbolProperties]] = {}
+
+    @staticmethod
+    def from_data_folder() -> SymbolPropertiesDatabase:
+        return SymbolPropertiesDatabase()
+
+    def set_entry(self, market: str, symbol: str, security_type: SecurityType, properties: SymbolProperties) -> bool:
+        self.entries[market, symbol, security_type] = properties
+        return True
+
+
+class Cash:
+    def __init__(self, symbol: str, amount: float, conversion_rate: float) -> None:
+        self.symbol, self.amount, self.conversion_rate = symbol, amount, conversion_rate
+
+    def add_amount(self, amount: float) -> float:
+        self.amount += amount
+        return self.amount
+
+
+class CashBook(dict[str, Cash]):
+    def contains_key(self, symbol: str) -> bool:
+        return symbol in self
+
+
+class SecurityHolding:
+    def __init__(self) -> None:
+        self.quantity, self.average_price = 0.0, 0.0
+
+
+class Security:
+    def __init__(self, symbol: Symbol, properties: SymbolProperties, quote: Cash, base: Cash) -> None:
+        self.symbol, self.type, self.symbol_properties = symbol, symbol.security_type, properties
+        self.quote_currency, self.base_currency = quote, base
+        self.price, self.volume = 0.0, 0.0
+        self.holdings = SecurityHolding()
+        self.fee_model: Any = None
+        self.fill_model: Any = None
+        self.slippage_model: Any = None
+        self.buying_power_model: Any = None
+        self.margin_interest_rate_model: Any = None
+        self.leverage = 1.0
+
+
+class Crypto(Security):
+    pass
+
+
+class CryptoFuture(Security):
+    def is_crypto_coin_future(self) -> bool:
+        return self.symbol_properties.quote_currency not in ("USDT", "BUSD", "USDC")
+
+
+class TradeBar(SimpleNamespace):
+    pass
+
+
+class TradeBars(dict[Symbol, TradeBar]):
+    @property
+    def count(self) -> int:
+        return len(self)
+
+    def contains_key(self, key: Symbol) -> bool:
+        return key in self
+
+
+class Slice:
+    def __init__(self, bars: TradeBars) -> None:
+        self.bars = bars
+
+
+class Order:
+    def __init__(
+        self, number: int, kind: OrderType, security: Security, quantity: float, limit: float, tag: str
+    ) -> None:
+        self.id, self.type, self.symbol, self.quantity, self.limit_price = (
+            number,
+            kind,
+            security.symbol,
+            quantity,
+            limit,
+        )
+        self.tag, self.status, self.is_marketable = tag, OrderStatus.NEW, kind == OrderType.MARKET
+        self.security = security
+
+    @property
+    def absolute_quantity(self) -> float:
+        return abs(self.quantity)
+
+    @property
+    def direction(self) -> OrderDirection:
+        return OrderDirection.BUY if self.quantity > 0 else OrderDirection.SELL
+
+
+class MarketOrder(Order):
+    pass
+
+
+class OrderTicket:
+    def __init__(self, algorithm: QCAlgorithm, order: Order) -> None:
+        self._algorithm, self._order = algorithm, order
+        self.order_id = order.id
+
+    @property
+    def tag(self) -> str:
+        return self._order.tag
+
+    @property
+    def status(self) -> OrderStatus:
+        return self._order.status
+
+    def cancel(self, tag: str | None = None) -> None:
+        if tag is not None:
+            self._order.tag = tag
+        self._algorithm.double_cancel(self._order)
+
+
+class OrderEvent:
+    def __init__(self, order: Order, time: datetime, status: OrderStatus, message: str = "") -> None:
+        self.order_id, self.symbol, self.utc_time, self.status, self.message = (
+            order.id, order.symbol, time, status, message,
+        )  # fmt: skip
+        self.fill_price, self.fill_quantity = 0.0, 0.0
+        self.order_fee = OrderFee(CashAmount(0.0, "QCC"))
+        self.ticket: Any = None
+        self.quantity = order.quantity
+
+
+class SubmitOrderRequest:
+    def __init__(
+        self,
+        order_type: OrderType,
+        security_type: SecurityType,
+        symbol: Symbol,
+        quantity: float,
+        stop_price: float,
+        limit_price: float,
+        time: datetime,
+        tag: str,
+    ) -> None:
+        self.order_type, self.security_type, self.symbol, self.quantity = order_type, security_type, symbol, quantity
+        self.time, self.tag = time, tag
+
+
+class OrderFeeParameters:
+    def __init__(self, security: Security, order: Order) -> None:
+        self.security, self.order = security, order
+
+
+class FeeModel:
+    def get_order_fee(self, parameters: OrderFeeParameters) -> OrderFee:
+        raise NotImplementedError
+
+
+class _RateFees(FeeModel):
+    def __init__(self, maker: float, taker: float) -> None:
+        self.rates = (maker, taker)
+
+    def get_order_fee(self, parameters: OrderFeeParameters) -> OrderFee:
+        security, order = parameters.security, parameters.order
+        rate = self.rates[0] if order.type == OrderType.LIMIT and not order.is_marketable else self.rates[1]
+        quantity = order.absolute_quantity
+        if security.type == SecurityType.CRYPTO and order.quantity > 0:
+            return OrderFee(CashAmount(quantity * rate, security.base_currency.symbol))
+        if security.type == SecurityType.CRYPTO_FUTURE and security.is_crypto_coin_future():
+            value = quantity * security.symbol_properties.contract_multiplier / security.price
+            return OrderFee(CashAmount(value * rate, security.base_currency.symbol))
+        price = order.limit_price if security.type == SecurityType.CRYPTO and order.limit_price else security.price
+        return OrderFee(CashAmount(quantity * price * rate, security.quote_currency.symbol))
+
+
+class BinanceFeeModel(_RateFees):
+    def __init__(self, m_fee: float = 0.001, t_fee: float = 0.001) -> None:
+        super().__init__(m_fee, t_fee)
+
+
+class BinanceCoinFuturesFeeModel(_RateFees):
+    def __init__(self, m_fee: float = 0.0001, t_fee: float = 0.0005) -> None:
+        super().__init__(m_fee, t_fee)
+
+
+class BinanceFuturesFeeModel(_RateFees):
+    def __init__(
+        self,
+        m_usdt_fee: float = 0.0002,
+        t_usdt_fee: float = 0.0004,
+        m_busd_fee: float = 0.00012,
+        t_busd_fee: float = 0.00036,
+    ) -> None:
+        super().__init__(m_usdt_fee, t_usdt_fee)
+
+
+class BybitFeeModel(_RateFees):
+    def __init__(self, m_fee: float = 0.001, t_fee: float = 0.001) -> None:
+        super().__init__(m_fee, t_fee)
+
+
+class BybitFuturesFeeModel(_RateFees):
+    def __init__(self, maker_fee: float = 0.0002, taker_fee: float = 0.00055) -> None:
+        super().__init__(maker_fee, taker_fee)
+
+
+class NullSlippageModel:
+    INSTANCE: NullSlippageModel
+
+    def get_slippage_approximation(self, asset: Security, order: Order) -> float:
+        return 0.0
+
+
+NullSlippageModel.INSTANCE = NullSlippageModel()
+
+
+class ImmediateFillModel:
+    """Fills at the last price with slippage; a limit when a later bar trades through it."""
+
+    def market_fill(self, asset: Security, order: Order) -> OrderEvent:
+        event = OrderEvent(order, _NOW[0], OrderStatus.FILLED)
+        side = 1.0 if order.quantity > 0 else -1.0
+        event.fill_price = asset.price + side * asset.slippage_model.get_slippage_approximation(asset, order)
+        event.fill_quantity = order.quantity
+        return event
+
+    def limit_fill(self, asset: Security, order: Order) -> OrderEvent:
+        event = OrderEvent(order, _NOW[0], OrderStatus.SUBMITTED)
+        bar, limit = asset.bar, order.limit_price  # type: ignore[attr-defined]
+        if bar is None or order.placed == _NOW[0]:  # type: ignore[attr-defined]
+            return event
+        if order.quantity > 0 and bar.low < limit:
+            event.status, event.fill_price = OrderStatus.FILLED, min(bar.high, limit)
+        elif order.quantity < 0 and bar.high > limit:
+            event.status, event.fill_price = OrderStatus.FILLED, max(bar.low, limit)
+        if event.status == OrderStatus.FILLED:
+            event.fill_quantity = order.quantity
+        return event
+
+
+class MarginInterestRateParameters:
+    def __init__(self, security: Security, time: datetime) -> None:
+        self.security, self.time = security, time
+
+
+class _NullInterest:
+    def apply_margin_interest_rate(self, parameters: MarginInterestRateParameters) -> None:
+        pass
+
+
+class MarginInterestRateModel:
+    NULL = _NullInterest()
+
+
+class MarginCallModel:
+    NULL = SimpleNamespace(name="null")
+
+
+class HasSufficientBuyingPowerForOrderResult:
+    def __init__(self, is_sufficient: bool, reason: str | None = None) -> None:
+        self.is_sufficient, self.reason = is_sufficient, reason
+
+
+class HasSufficientBuyingPowerForOrderParameters:
+    def __init__(self, portfolio: Any, security: Security, order: Order) -> None:
+        self.portfolio, self.security, self.order = portfolio, security, order
+
+
+class MaintenanceMargin:
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+
+class MaintenanceMarginParameters:
+    def __init__(self, security: Security, quantity: float) -> None:
+        self.security, self.quantity = security, quantity
+
+
+class _PassingMargin:
+    def has_sufficient_buying_power_for_order(
+        self, parameters: HasSufficientBuyingPowerForOrderParameters
+    ) -> HasSufficientBuyingPowerForOrderResult:
+        return HasSufficientBuyingPowerForOrderResult(True)
+
+
+class SecurityMarginModel(_PassingMargin):
+    def __init__(self, leverage: float = 1, required_free_buying_power_percent: float = 0) -> None:
+        self.leverage = leverage
+
+
+class CryptoFutureMarginModel(_PassingMargin):
+    def __init__(self, leverage: float = 25) -> None:
+        self.leverage = leverage
+
+
+class DefaultBrokerageModel:
+    def __init__(self, account_type: AccountType = AccountType.MARGIN) -> None:
+        self.account_type = account_type
+
+    def get_fee_model(self, security: Security) -> Any:
+        return BinanceFeeModel(0.0, 0.0)
+
+    def get_buying_power_model(self, security: Security) -> Any:
+        return SecurityMarginModel()
+
+
+class SubscriptionDataSource:
+    def __init__(
+        self,
+        source: str,
+        transport_medium: SubscriptionTransportMedium,
+        format: FileFormat,  # noqa: A002 - Lean's name
+    ) -> None:
+        self.source, self.transport_medium, self.format = source, transport_medium, format
+
+
+class PythonData:
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.value = 0.0
+
+    def __setitem__(self, index: str, value: Any) -> None:
+        self.values[index] = value
+
+    def __getitem__(self, index: str) -> Any:
+        return self.values[index]
+
+
+class SubscriptionDataConfig:
+    def __init__(self, symbol: Symbol) -> None:
+        self.symbol = symbol
+
+
+class _Portfolio:
+    def __init__(self) -> None:
+        self.cash_book = CashBook()
+        self.margin_call_model: Any = None
+
+    def set_margin_call_model(self, margin_call_model: Any) -> None:
+        self.margin_call_model = margin_call_model
+
+
+class _ObjectStore:
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+
+    def save(self, path: str, text: str) -> bool:
+        self.files[path] = text
+        return True
+
+
+_NOW = [datetime(1970, 1, 1)]
+
+
+class QCAlgorithm:
+    """The algorithm's own calls, and ``double_*`` for the engine's side (tests/lean/engine.py)."""
+
+    def __init__(self) -> None:
+        self.portfolio = _Portfolio()
+        self.settings = SimpleNamespace(trading_days_per_year=None, minimum_order_margin_portfolio_percentage=0.001)
+        self.object_store = _ObjectStore()
+        self.live_mode = False
+        self.current_slice = Slice(TradeBars())
+        self.double_parameters: dict[str, str] = {}
+        self.double_securities: list[Security] = []
+        self.double_orders: list[Order] = []
+        self.double_events: list[tuple[OrderEvent, Order]] = []
+        self.double_charts: list[tuple[str, str, float]] = []
+        self.double_runtime: dict[str, Any] = {}
+        self.double_summary: dict[str, Any] = {}
+        self.double_log: list[str] = []
+        self.double_start = self.double_end = datetime(1970, 1, 1)
+        self.double_warm_up = timedelta(0)
+        self._brokerage: Any = DefaultBrokerageModel()
+
+    @property
+    def utc_time(self) -> datetime:
+        return _NOW[0].replace(tzinfo=UTC)
+
+    @property
+    def time(self) -> datetime:
+        return _NOW[0]
+
+    def get_parameters(self) -> dict[str, str]:
+        return self.double_parameters
+
+    def set_time_zone(self, time_zone: str) -> None:
+        assert time_zone == TimeZones.UTC
+
+    def set_start_date(self, start: datetime) -> None:
+        self.double_start = datetime(start.year, start.month, start.day)
+
+    def set_end_date(self, end: datetime) -> None:
+        self.double_end = datetime(end.year, end.month, end.day) + timedelta(days=1)
+
+    def set_warm_up(self, time_span: timedelta) -> None:
+        self.double_warm_up = time_span
+
+    def set_account_currency(self, account_currency: str, starting_cash: float | None = None) -> None:
+        self.portfolio.cash_book[account_currency] = Cash(account_currency, starting_cash or 0.0, 1.0)
+
+    def set_cash(self, symbol: str, starting_cash: float, conversion_rate: float = 0) -> None:
+        self.portfolio.cash_book[symbol] = Cash(symbol, starting_cash, conversion_rate)
+
+    def set_brokerage_model(self, model: Any) -> None:
+        self._brokerage = model
+
+    def set_benchmark(self, benchmark: Callable[[datetime], float]) -> None:
+        assert benchmark(_NOW[0]) == 0
+
+    def add_crypto(
+        self,
+        ticker: str,
+        resolution: Resolution | None = None,
+        market: str = "",
+        fill_forward: bool = True,
+        leverage: float = 0,
+    ) -> Crypto:
+        return self._add(Crypto, SecurityType.CRYPTO, ticker, market)
+
+    def add_crypto_future(
+        self,
+        ticker: str,
+        resolution: Resolution | None = None,
+        market: str = "",
+        fill_forward: bool = True,
+        leverage: float = 0,
+    ) -> CryptoFuture:
+        return self._add(CryptoFuture, SecurityType.CRYPTO_FUTURE, ticker, market)
+
+    def _add(self, cls: type, kind: SecurityType, ticker: str, market: str) -> Any:
+        for known in self.double_securities:
+            if (known.symbol.value, known.type, known.symbol.id.market) == (ticker, kind, market):
+                return known
+        properties = SymbolPropertiesDatabase.entries[market, ticker, kind]
+        quote = properties.quote_currency
+        book = self.portfolio.cash_book
+        base = book.setdefault(ticker.removesuffix(quote), Cash(ticker.removesuffix(quote), 0.0, 0.0))
+        security = cls(Symbol(ticker, kind, market), properties, book.setdefault(quote, Cash(quote, 0.0, 1.0)), base)
+        self.double_securities.append(security)
+        model = self._brokerage
+        for name in ("fill", "fee", "slippage", "buying_power", "margin_interest_rate"):
+            setattr(security, f"{name}_model", getattr(model, f"get_{name}_model")(security))
+        security.leverage = model.get_leverage(security)
+        security.bar = None
+        return security
+
+    def log(self, message: str) -> None:
+        self.double_log.append(message)
+
+    def plot(self, chart: str, series: str, value: float) -> None:
+        self.double_charts.append((chart, series, value))
+
+    def set_runtime_statistic(self, name: str, value: Any) -> None:
+        self.double_runtime[name] = value
+
+    def set_summary_statistic(self, name: str, value: Any) -> None:
+        self.double_summary[name] = value
+
+    def market_order(
+        self, symbol: Symbol, quantity: float, asynchronous: bool = False, tag: str = "", order_properties: Any = None
+    ) -> OrderTicket:
+        return self._submit(MarketOrder, OrderType.MARKET, symbol, quantity, 0.0, tag)
+
+    def limit_order(
+        self,
+        symbol: Symbol,
+        quantity: float,
+        limit_price: float,
+        asynchronous: bool = False,
+        tag: str = "",
+        order_properties: Any = None,
+    ) -> OrderTicket:
+        return self._submit(Order, OrderType.LIMIT, symbol, quantity, limit_price, tag)
+
+    def _submit(
+        self, cls: type, kind: OrderType, symbol: Symbol, quantity: float, limit: float, tag: str
+    ) -> OrderTicket:
+        security = next(item for item in self.double_securities if item.symbol is symbol)
+        lot = security.symbol_properties.lot_size
+        quantity = math.trunc(quantity / lot + math.copysign(1e-6, quantity)) * lot
+        order: Order = cls(len(self.double_orders) + 1, kind, security, round(quantity, 12), limit, tag)
+        if quantity == 0:
+            order.status = OrderStatus.INVALID  # below a lot: no event, no order
+            return OrderTicket(self, order)
+        order.placed = _NOW[0]  # type: ignore[attr-defined]
+        side_is_marketable = limit >= security.price if quantity > 0 else limit <= security.price
+        order.is_marketable = kind == OrderType.MARKET or side_is_marketable
+        self.double_orders.append(order)
+        accepted, message = self._brokerage.can_submit_order(security, order, None)
+        if not accepted:
+            text = f"[{int(message.type)}] Warning - Code: {message.code} - {message.message}"
+            self._end(order, OrderStatus.INVALID, f"BrokerageModel declared unable to submit order: {text}")
+        elif self._affordable(order):
+            order.status = OrderStatus.SUBMITTED
+            self._emit(OrderEvent(order, _NOW[0], OrderStatus.SUBMITTED), order)
+            if kind == OrderType.MARKET and self._affordable(order):
+                self.double_fill(order, security.fill_model.market_fill(security, order))
+        return OrderTicket(self, order)
+
+    def _affordable(self, order: Order) -> bool:
+        parameters = HasSufficientBuyingPowerForOrderParameters(self.portfolio, order.security, order)
+        result = order.security.buying_power_model.has_sufficient_buying_power_for_order(parameters)
+        if not result.is_sufficient:
+            self._end(
+                order, OrderStatus.INVALID, f"Insufficient buying power to complete orders, Reason: {result.reason}"
+            )
+        return result.is_sufficient
+
+    def _end(self, order: Order, status: OrderStatus, message: str = "") -> None:
+        order.status = status
+        self._emit(OrderEvent(order, _NOW[0], status, message), order)
+
+    def _emit(self, event: OrderEvent, order: Order) -> None:
+        event.ticket = OrderTicket(self, order)
+        self.double_events.append((event, order))
+        self.on_order_event(event)
+
+    def double_cancel(self, order: Order) -> None:
+        self._end(order, OrderStatus.CANCEL_PENDING)
+        self._end(order, OrderStatus.CANCELED)
+
+    def double_fill(self, order: Order, event: OrderEvent) -> None:
+        """Fee, portfolio and event of a fill, as recorded: a base fee comes out of the filled quantity."""
+        security, status = order.security, event.status
+        if event.fill_quantity == 0:
+            return
+        if status == OrderStatus.FILLED and event.order_fee.value.amount == 0:
+            event.order_fee = security.fee_model.get_order_fee(OrderFeeParameters(security, order))
+        fee = event.order_fee.value
+        in_base = security.type == SecurityType.CRYPTO and fee.currency == security.base_currency.symbol
+        gross, price = event.fill_quantity, event.fill_price
+        if security.type == SecurityType.CRYPTO:
+            security.quote_currency.add_amount(-gross * price)
+            if in_base:
+                event.fill_quantity = gross - fee.amount
+            security.base_currency.add_amount(event.fill_quantity)
+        else:
+            _realise(security, gross, price)
+        if not in_base and fee.amount != 0:
+            self.portfolio.cash_book[fee.currency].add_amount(-fee.amount)
+        if security.type == SecurityType.CRYPTO:
+            security.holdings.quantity = round(security.holdings.quantity + event.fill_quantity, 12)
+        order.status = status
+        self._emit(event, order)
+
+    def double_pending(self) -> Iterator[Order]:
+        open_states = (OrderStatus.SUBMITTED, OrderStatus.PARTIALLY_FILLED)
+        return iter([order for order in self.double_orders if order.status in open_states])
+
+
+def _realise(security: Any, quantity: float, price: float) -> None:
+    """Position and realised profit of a perp fill, average entry (harmonic for inverse contracts)."""
+    held, holdings = security.holdings.quantity, security.holdings
+    inverse = security.is_crypto_coin_future()
+    closing = min(abs(held), abs(quantity)) if held * quantity < 0 else 0.0
+    if closing:
+        side = 1.0 if held > 0 else -1.0
+        if inverse:
+            value = closing * security.symbol_properties.contract_multiplier
+            security.base_currency.add_amount(side * value * (1 / holdings.average_price - 1 / price))
+        else:
+            security.quote_currency.add_amount(side * closing * (price - holdings.average_price))
+    opened = abs(quantity) - closing
+    total = round(held + quantity, 12)
+    if opened:
+        old = abs(held) if not closing else 0.0
+        before = holdings.average_price
+        if inverse:
+            holdings.average_price = (old + opened) / ((old / before if old else 0.0) + opened / price)
+        else:
+            holdings.average_price = (old * before + opened * price) / (old + opened)
+    if total == 0:
+        holdings.average_price = 0.0
+    holdings.quantity = total

@@ -1,0 +1,266 @@
+"""Guards: hand arithmetic of the amounts, latches, and what each one does in a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crypto.pipeline import guards
+from crypto.pipeline.orders import OrderReason
+from crypto.result import BacktestResult
+from crypto.settings import MarginEngine, Settings
+from crypto.simulator.loop import run_python
+from crypto.simulator.python_strategy import PythonPipeline
+from crypto.simulator.setup import build
+from crypto.simulator.strategy import rearm
+from research.backtest import run_backtest
+from tests.markets import (
+    BTC,
+    ETH,
+    NO_FEES,
+    Script,
+    bars,
+    enter,
+    events,
+    make_settings,
+    market,
+    one_pair,
+    perp,
+    settlements,
+    spot,
+)
+
+KEEN = {"warmup_hours": 0.0, "entry_edge_bps": -10_000.0, "cooldown_hours": 1000.0, "min_holding_hours": 1000.0}
+LOOSE = {"pair_drawdown": 1.0, "basis_blowout_bps": 100_000.0, "flip_annual": -100.0}
+
+
+class TestAmounts:
+    def test_the_worked_example(self) -> None:
+        assert guards.equity_for_distance(1000.0, 0.004, 0.2) == pytest.approx(204.80)
+        assert guards.kept_fraction(60.0, 1000.0, 0.004, 0.2) == pytest.approx(60 / 204.80)
+
+    def test_equity_put_back_gives_the_distance(self) -> None:
+        equity = guards.equity_for_distance(1000.0, 0.01, 0.15)
+        assert equity - 1000 * 0.15 == pytest.approx(0.01 * 1000 * 1.15)
+
+    def test_enough_equity_keeps_everything(self) -> None:
+        assert guards.kept_fraction(1000.0, 1000.0, 0.004, 0.2) == 1.0
+
+    def test_sigmas_are_daily(self) -> None:
+        assert guards.in_sigmas(0.12, 0.01**2) == pytest.approx(0.12 / (0.01 * math.sqrt(24)))
+        assert guards.in_sigmas(0.12, 0.0) == math.inf
+
+    def test_the_sooner_way_wins_and_a_tie_goes_to_the_transfer(self) -> None:
+        hour = 3_600_000
+        assert guards.top_up_is_sooner(1_000, 250, hour)
+        assert not guards.top_up_is_sooner(hour + 1, 250, hour)
+        assert guards.top_up_is_sooner(hour + 1, guards.order_time(25, 10, 250, hour), hour)
+
+    def test_orders_take_a_bar_for_each_part_of_the_volume(self) -> None:
+        assert guards.order_time(10, 10, 250, 1000) == 250
+        assert guards.order_time(25, 10, 250, 1000) == 2250
+        assert guards.order_time(1, 0, 250, 1000) == math.inf
+
+
+class TestLatch:
+    def test_low(self) -> None:
+        seen, on = [], False
+        for value in (10.0, 4.9, 6.0, 9.9, 10.0, 6.0, 4.0):
+            on = guards.latched_low(on, value, 5.0, 10.0)
+            seen.append(on)
+        assert seen == [False, True, True, True, False, False, True]
+
+    def test_high(self) -> None:
+        seen, on = [], False
+        for value in (1.0, 2.1, 1.5, 1.0, 1.5):
+            on = guards.latched_high(on, value, 2.0, 1.0)
+            seen.append(on)
+        assert seen == [False, True, True, False, False]
+
+
+def settings_of(wallets: Any, **tables: Any) -> Settings:
+    return make_settings(
+        [BTC],
+        wallets,
+        margin={"engine": MarginEngine.VENUE, "liquidity_gap": 0.0},
+        fees={"override": NO_FEES},
+        signal={**KEEN, **LOOSE, **tables.pop("signal", {})},
+        risk={"max_pair_fraction": 1.0, "min_sigmas": 0.0, "restore_sigmas": 0.0, **tables.pop("risk", {})},
+        portfolio={
+            "collateral_ratio": 0.29,
+            "min_collateral_ratio": 0.0001,
+            "max_collateral_ratio": 50.0,
+            "resize_band": 0.0,
+            "deploy": 1.0,
+            **tables.pop("portfolio", {}),
+        },
+        **tables,
+    )
+
+
+SLOW_RISE = np.array([100.0, 100.0, 100.0, 110.0, 120.0, 122.0, 122.0, 122.0, 122.0])
+
+
+class TestDistance:
+    def run(self, spot_cash: float, delay_ms: int = 1000) -> BacktestResult:
+        """Pair of about 995 with 300 of collateral; at 122 the distance is (300 - 219 - 4.9) / 1,219 = 6 %."""
+        wallets = {"binance:spot": {"USDT": 1000.0 + spot_cash}, "binance:linear": {"USDT": 300.0}}
+        settings = settings_of(
+            wallets, transfers={"delay_ms": delay_ms}, portfolio={"deploy": 1300.0 / (1300.0 + spot_cash)}
+        )
+        return run_backtest(settings, one_pair(BTC, SLOW_RISE, due=settlements([1.0], 1e-3)), compiled=False)
+
+    def first_decision(self, result: BacktestResult) -> Any:
+        return next(entry for entry in events(result, "decision") if entry["reason"] == "liquidation_near")
+
+    def test_collateral_is_moved_in_where_there_is_cash(self) -> None:
+        result = self.run(400.0)
+        tripped = events(result, "guard_tripped")
+        assert [entry["reason"] for entry in tripped] == ["liquidation_near"]
+        assert tripped[0]["value"] < 0.08
+        moved = [row for row in events(result, "transfer_sent") if row["time_ms"] >= tripped[0]["time_ms"]]
+        assert moved[0]["to"] == "binance:linear"
+        assert [entry["reason"] for entry in events(result, "guard_released")] == ["liquidation_near"]
+        assert result.trips["is_open"].tolist() == [1]
+
+    def test_the_amount_restores_the_distance(self) -> None:
+        result = self.run(400.0)
+        assert events(result, "guard_released")[0]["value"] == pytest.approx(0.2, abs=1e-6)
+
+    def test_the_pair_is_cut_where_there_is_none(self) -> None:
+        result = self.run(0.0)
+        assert events(result, "guard_tripped")[0]["reason"] == "liquidation_near"
+        assert self.first_decision(result)["action"] == "reduce"
+        assert self.first_decision(result)["perp_lots"] > 0
+        assert len(events(result, "liquidation")) == 0
+
+    def test_the_pair_is_cut_where_the_transfer_takes_longer(self) -> None:
+        result = self.run(400.0, delay_ms=7_200_000)
+        assert self.first_decision(result)["action"] == "reduce"
+
+    def test_without_the_guard_the_venue_liquidates(self) -> None:
+        wallets = {"binance:spot": {"USDT": 1000.0}, "binance:linear": {"USDT": 300.0}}
+        off = settings_of(wallets, risk={"min_distance": 0.0, "restore_distance": 0.0})
+        path = np.append(SLOW_RISE, [135.0, 135.0])
+        due = settlements([1.0], 1e-3)
+        assert len(events(run_backtest(off, one_pair(BTC, path, due=due), compiled=False), "liquidation")) == 1
+        on = run_backtest(settings_of(wallets), one_pair(BTC, path, due=due), compiled=False)
+        assert events(on, "liquidation") == []
+
+    def test_in_volatility_units(self) -> None:
+        """A far distance in price is near when the market moves a tenth an hour."""
+        wallets = {"binance:spot": {"USDT": 1000.0}, "binance:linear": {"USDT": 300.0}}
+        path = np.array([100.0, 100.0, 110.0, 100.0, 110.0, 100.0, 110.0, 100.0])
+        due = settlements([1.0], 1e-3)
+        calm = settings_of(wallets, risk={"min_distance": 0.01, "restore_distance": 0.02})
+        wild = replace(calm, risk=replace(calm.risk, min_sigmas=3.0, restore_sigmas=4.0))
+        assert events(run_backtest(calm, one_pair(BTC, path, due=due), compiled=False), "guard_tripped") == []
+        found = events(run_backtest(wild, one_pair(BTC, path, due=due), compiled=False), "guard_tripped")
+        assert found[0]["reason"] == "liquidation_near"
+        assert found[0]["limit"] == 3.0
+
+
+class TestOracle:
+    def test_a_bad_oracle_forbids_opening_until_it_has_recovered(self) -> None:
+        status = np.array([0, 2, 2, 0, 0, 0, 0, 0], dtype=np.int8)
+        history = one_pair(BTC, 100.0, 8, due=settlements([1.0], 1e-3))
+        wallets = {"binance:spot": {"USDT": 1000.0}, "binance:linear": {"USDT": 300.0}}
+        settings = settings_of(wallets, signal={"warmup_hours": 2.0})
+        free = run_backtest(settings, history, compiled=False)
+        watched = run_backtest(settings, replace(history, oracle={"BTC": status}), compiled=False)
+        opened = [events(result, "trip_opened")[0]["time_ms"] for result in (free, watched)]
+        assert (opened[1] - opened[0]) // 3_600_000 == 4
+        assert any(entry["reason"] == "oracle" and not entry["approved"] for entry in events(watched, "decision"))
+        assert [entry["reason"] for entry in events(watched, "guard_released")] == ["oracle"]
+
+
+class TestConcentration:
+    def test_a_pair_that_outgrew_its_asset_limit_is_cut_back_to_it(self) -> None:
+        """The rise makes the short's notional larger than its share of an equity that stays."""
+        wallets = {"binance:spot": {"USDT": 1000.0}, "binance:linear": {"USDT": 900.0}}
+        settings = settings_of(
+            wallets,
+            risk={"max_asset_fraction": 0.5, "concentration_band": 0.2, "min_distance": 0.0, "restore_distance": 0.0},
+        )
+        path = np.array([100.0, 100.0, 100.0, 130.0, 130.0, 130.0])
+        result = run_backtest(settings, one_pair(BTC, path, due=settlements([1.0], 1e-3)), compiled=False)
+        assert events(result, "guard_tripped")[0]["reason"] == "concentrated"
+        assert abs(result.perp_value[-1, 0]) == pytest.approx(0.5 * result.equity[-1], rel=0.01)
+        assert events(result, "guard_released")[0]["reason"] == "concentrated"
+
+
+class TestUnhedged:
+    def test_work_that_stays_unhedged_is_stopped_and_flattened(self) -> None:
+        """The perp stops trading right after the spot leg has filled, so its hedge waits for longer than allowed."""
+        spot_bars, perp_bars = bars(100.0, 12), bars(100.0, 12)
+        volume = perp_bars.volume.copy()
+        volume[1:] = 0.0
+        history = market(
+            spot(BTC[0], spot_bars), perp(BTC[1], replace(perp_bars, volume=volume), settlements([]), bars(100.0, 12))
+        )
+        wallets = {"binance:spot": {"USDT": 1000.0}, "binance:linear": {"USDT": 300.0}}
+        settings = settings_of(
+            wallets, risk={"max_unhedged_hours": 2.0}, execution={"leg_timeout_bars": 1000, "first_leg": "spot"}
+        )
+        script = Script({1.0: enter(900_000, -90_000)})
+        world = build(settings, history).world
+        ended = run_python(world, PythonPipeline(signal_model=script, allocator=script, risk_guard=script))
+        orders = np.asarray(ended.orders[: ended.run[0].order_rows])
+        assert int(OrderReason.GUARD) in orders["reason"].tolist()
+
+
+class TestKillSwitch:
+    def test_it_stays_off_until_a_person_rearms_it(self) -> None:
+        wallets = {"binance:spot": {"USDT": 1000.0}, "binance:linear": {"USDT": 300.0}}
+        settings = settings_of(wallets, risk={"max_drawdown": 0.02}, signal={"cooldown_hours": 0.0})
+        spot_path = np.array([100.0, 100.0, 100.0, 90.0, 90.0, 90.0, 90.0, 90.0, 90.0, 90.0])
+        perp_path = np.array([100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 90.0, 90.0, 90.0, 90.0])
+        history = one_pair(BTC, spot_path, perp_prices=perp_path, due=settlements([1.0], 1e-3))
+        world = build(settings, history).world
+
+        class RearmsAt(PythonPipeline):
+            instant = 0
+
+            def on_instant(self) -> None:
+                self.instant += 1
+                if self.instant == self.rearm_at:
+                    rearm(self._world)
+                super().on_instant()
+
+        for rearm_at, trips in ((10**9, 1), (6, 2)):
+            pipeline = RearmsAt()
+            pipeline.rearm_at = rearm_at
+            ended = run_python(build(settings, history).world, pipeline)
+            assert int(ended.run[0].trip_rows) == trips
+        assert int(world.run[0].trip_rows) == 0
+
+
+def test_two_pairs_in_one_wallet_share_their_distance() -> None:
+    """Both shorts move together: half the collateral each is one account's."""
+    paths = np.full(9, 100.0)
+    history = market(
+        spot(BTC[0], bars(paths)),
+        perp(BTC[1], bars(paths), settlements([1.0], 1e-3)),
+        spot(ETH[0], bars(paths)),
+        perp(ETH[1], bars(paths), settlements([1.0], 1e-3)),
+    )
+    settings = make_settings(
+        [BTC, ETH],
+        {"binance:spot": {"USDT": 2000.0}, "binance:linear": {"USDT": 600.0}},
+        [1.0, 1.5],
+        margin={"engine": MarginEngine.VENUE},
+        fees={"override": NO_FEES},
+        portfolio={"collateral_ratio": 0.2},
+    )
+    script = Script({1.0: {0: enter(900_000, -90_000), 1: enter(90_000, -9_000)}})
+    pipeline = PythonPipeline(signal_model=script, allocator=script, risk_guard=script)
+    world = run_python(build(settings, history).world, pipeline)
+    assert [int(lots) for lots in world.legs.lots] == [900_000, -90_000, 90_000, -9_000]
+    first = [int(world.legs[leg].tier_first) for leg in (1, 3)]
+    rate = sum(900.0 * float(world.tiers[1, column]) for column in first) / 1800.0
+    expected = (600.0 - rate * 1800.0) / (1800.0 * (1.0 + rate))
+    np.testing.assert_allclose(world.pairs.distance, expected, rtol=1e-9)
