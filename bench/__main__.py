@@ -62,6 +62,14 @@ def compare_lean_export(_python: str, repeats: int | None) -> list[Comparison]:
     return lean_export.compare(size if repeats is None else replace(size, repeats=repeats))
 
 
+def compare_lean_crossings(_python: str, repeats: int | None) -> list[Comparison]:
+    """Estimated time of main.py a slice of Lean against the stock static carry."""
+    from bench import lean_crossings  # noqa: PLC0415 - puts a double in the place of Lean's own module
+
+    size = lean_crossings.CrossingsSize()
+    return lean_crossings.compare(size if repeats is None else replace(size, repeats=repeats))
+
+
 ITEMS: dict[str, Callable[[str, int | None], list[Comparison]]] = {
     "throughput": compare_throughput,
     "panel": compare_panel,
@@ -69,6 +77,7 @@ ITEMS: dict[str, Callable[[str, int | None], list[Comparison]]] = {
     "adl": compare_adl,
     "liquidation": compare_liquidation,
     "lean-export": compare_lean_export,
+    "lean-crossings": compare_lean_crossings,
 }
 
 

@@ -108,7 +108,7 @@ def test_methods_take_the_parameters_of_one_overload(name: str) -> None:
     own = {
         key: value
         for cls in reversed(getattr(engine.lean, name).__mro__)
-        if cls.__module__ == engine.lean.__name__
+        if cls.__module__ in engine.DOUBLE_MODULES
         for key, value in vars(cls).items()
     }
     for key, value in own.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from crypto.errors import DataError, RefusedError
@@ -98,7 +100,7 @@ def own_folder(lean_folder: Path, tmp_path: Path) -> Path:
 def test_wrong_parameters_are_refused_with_a_remedy(lean_folder: Path, changes: dict[str, str], words: str) -> None:
     message = refused(lean_folder, **changes)
     assert words in message
-    assert "Remedy: " in message and not message.endswith("Remedy: ")
+    assert message.partition("Remedy: ")[2]
 
 
 @pytest.mark.parametrize(
@@ -159,8 +161,6 @@ def test_contracts_that_settle_every_four_hours_are_paid_every_four_hours(own_fo
     rates = columns("funding")
     first, last = int(rates["time_ms"][0]), int(rates["time_ms"][-1])
     stamps = list(range(first, last + 1, 4 * 3_600_000))
-    import numpy as np
-
     often = {"time_ms": np.array(stamps), "funding_rate": np.full(len(stamps), 0.0002)}
     write_rates(own_folder, PERP_PLACE, often, "funding_rate")
     algorithm = engine.new_algorithm(own_folder, parameters())
@@ -360,8 +360,6 @@ def test_main_is_short_and_defines_one_algorithm() -> None:
 
 def test_the_double_calls_models_and_algorithm_in_the_recorded_order(started: Started) -> None:
     """Margin interest of spot, then of the perp, then on_data: in every hour of the recording, and of the double."""
-    import json
-
     wanted = ("margin_interest_rate_model.apply_margin_interest_rate", "on_data")
     rows = [json.loads(line) for line in (engine.SYNTHETIC / "model-calls.jsonl").read_text().splitlines()]
     hours: dict[str, list[str]] = {}
