@@ -376,6 +376,13 @@ def test_hidden_conversion_feeds_keep_leans_defaults(started: Started) -> None:
     assert model.get_leverage(feed) == 1.0
 
 
+def test_custom_data_securities_keep_leans_defaults(started: Started) -> None:
+    algorithm = started()
+    data = lean.Security(lean.Symbol("BTC", lean.SecurityType.BASE, "empty"), None, None, None)
+    assert algorithm.legs.of(data) == ()
+    assert algorithm._brokerage.get_margin_interest_rate_model(data) is lean.MarginInterestRateModel.NULL
+
+
 def test_models_enter_python_only_where_lean_has_none(started: Started) -> None:
     spot, perp = started().double_securities
     assert spot.margin_interest_rate_model is lean.MarginInterestRateModel.NULL

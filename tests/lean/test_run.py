@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from crypto.errors import DataError, RefusedError
 from crypto.ledger import Component
 from data.lean_folder import layout
 from tests.lean import engine
-from tests.lean.conftest import parameters
+from tests.lean.conftest import CONFIG, parameters
 from tests.lean.folder import MARK_PLACE, PERP_PLACE, SPOT_PLACE, columns, write_rates
 
 lean = engine.lean
@@ -129,6 +130,15 @@ def test_a_symbol_without_properties_is_named(own_folder: Path) -> None:
     rows = [line for line in path.read_text().splitlines() if not line.startswith("binance,BTCUSDT,cryptofuture")]
     path.write_text("\n".join(rows) + "\n")
     assert "has no binance,BTCUSDT,cryptofuture" in refused(own_folder)
+
+
+def test_contracts_that_lean_takes_for_inverse_are_refused(own_folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "wrong.toml"
+    key = "binance:linear:BTCUSD1"
+    text = CONFIG.read_text().replace("binance:linear:BTCUSDT", key)
+    filters = 'tick = 0.1\nlot = 0.001\nmin_quantity = 0.001\nmin_notional = 5\nbase = "BTC"\nquote = "USD1"\n'
+    config.write_text(f'{text}\n[instruments."{key}"]\n{filters}')
+    assert "takes a perpetual quoted in USD1 for an inverse contract" in refused(own_folder, config=str(config))
 
 
 def test_marks_are_not_needed_where_nothing_is_paid_or_valued_on_them(own_folder: Path) -> None:
@@ -298,6 +308,7 @@ def test_every_payment_is_in_the_ledger_of_the_object_store(finished: Started) -
 def test_points_of_the_charts_are_few(finished: Started) -> None:
     algorithm = finished()
     assert len([1 for chart, series, _ in algorithm.double_charts if (chart, series) == ("Carry", "funding")]) <= 9
+    assert algorithm.double_log[0].startswith("2020-03-10T01:00:00Z: equity 100,000.00")  # progress, for the runner
 
 
 def test_series_that_a_stage_asks_for_are_subscribed(lean_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,6 +357,32 @@ assert not set(loaded) & set({blocked!r}), loaded
 def test_main_and_models_import_with_what_leans_container_has() -> None:
     code = PROBE.format(blocked=BLOCKED, root=str(engine.ROOT), double=str(engine.DOUBLE))
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+
+
+COMPILES = """
+import gc, sys, tempfile
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from numba.core.dispatcher import Dispatcher
+from tests.lean import engine
+from tests.lean.conftest import parameters
+from tests.lean.folder import write_folder
+with tempfile.TemporaryDirectory() as folder:
+    algorithm = engine.new_algorithm(write_folder(Path(folder)), parameters())
+    spot, perp = algorithm.double_securities
+    engine.run(algorithm, engine.recorded_slices(), {{"spot": spot, "perp": perp}})
+assert len(engine.filled(algorithm)) >= 4
+compiled = [found.py_func.__name__ for found in gc.get_objects() if isinstance(found, Dispatcher) and found.signatures]
+assert compiled == [], compiled
+"""
+
+
+def test_a_run_compiles_nothing() -> None:
+    """Compiling the simulator takes half a minute, which no backtest in a fresh container should wait for."""
+    code = COMPILES.format(root=str(engine.ROOT))
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert found.returncode == 0, found.stderr
 
 
