@@ -259,6 +259,18 @@ def test_an_interrupted_export_leaves_whole_files_and_the_next_one_finishes(
     assert written(run(lake, root)) == {}
 
 
+def test_unfinished_files_of_a_killed_export_are_taken_away(lake: Lake, root: Path) -> None:
+    run(lake, root)
+    part = root / "crypto/binance/hour/.btcusdt_trade.zip.1-0.part"
+    part.write_bytes(b"x")
+    run(lake, root)
+    assert part.exists()  # the last export ended by itself, so nobody looks
+    (root / ".carry-export-running").touch()
+    run(lake, root)
+    assert not part.exists()
+    assert not (root / ".carry-export-running").exists()
+
+
 def test_days_that_a_killed_export_left_are_taken_away(lake: Lake, root: Path) -> None:
     lake.write(MINUTES, bars(1440, MINUTE), RECORDED)
     run(lake, root)
