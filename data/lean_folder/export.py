@@ -98,7 +98,7 @@ def export(lake: Lake, root: Path, options: ExportOptions, advance: Callable[[],
     running = root / _RUNNING
     if running.exists():
         _remove_parts(root)
-    running.touch()
+    write_bytes(running, b"")  # says by name when the folder may not be written
     try:
         exported, empty = _export_all(lake, root, options, jobs, manifest, advance)
         removed = () if options.symbols else _remove_others(root, manifest, {str(job.key) for job in jobs})
