@@ -51,6 +51,7 @@ ITEMS = {
     "liquidation": Item("liquidation", "LiquidationSize"),
     "first-passage": Item("first_passage", "FirstPassageSize"),
     "lean-export": Item("lean_export", "ExportSize"),
+    "lean-crossings": Item("lean_crossings", "CrossingsSize"),
     "backfill": Item("backfill", "BackfillSize"),
     "decoding": Item("decoding", "DecodingSize"),
     "feed": Item("feed", "FeedSize"),

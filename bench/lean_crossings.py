@@ -1,4 +1,4 @@
-"""Crossings between Python and Lean per slice of main.py, counted on recorded slices, priced as an engine measured them.
+"""Crossings between Python and Lean per slice of main.py, counted on recorded slices, at prices measured on an engine.
 
 No engine runs here. What a run would take is what the stock static carry takes, plus the crossings that main.py and
 models/ make on top, plus their own Python. Prices: measured on a real engine (docs/specs/lean.md, cost table).
@@ -138,8 +138,8 @@ def count_crossings(folder: Path) -> Crossings:
 
 def _calls_into_python(securities: Any) -> int:
     """Models that Lean asks in every hour, order or not, and that are Python: fee models count three times."""
-    margin = sum(type(item.margin_interest_rate_model).__module__ != "AlgorithmImports" for item in securities)
-    fees = sum(type(item.fee_model).__module__ != "AlgorithmImports" for item in securities)
+    margin = sum(type(item.margin_interest_rate_model).__module__ not in engine.DOUBLE_MODULES for item in securities)
+    fees = sum(type(item.fee_model).__module__ not in engine.DOUBLE_MODULES for item in securities)
     return int(margin + 3 * fees)
 
 

@@ -153,8 +153,8 @@ def backtest(
     from data import lean_engine, lean_runner  # noqa: PLC0415 - as above
     from data.results import next_directory  # noqa: PLC0415 - as above
 
-    engine = lean_engine.find_engine(launcher, venv, os.environ, any_version=any_version)
     job = _job(config, _overrides(changes, start, end), data)
+    engine = lean_engine.find_engine(launcher, venv, os.environ, any_version=any_version)
     if not (job.project / "main.py").is_file():
         raise UsageError(f"{job.project} has no main.py", remedy="run the command from a checkout of the repository")
     results = next_directory(out, job.job_id)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from AlgorithmImports import (
-    AccountType,
     BrokerageMessageEvent,
     BrokerageMessageType,
     DefaultBrokerageModel,
@@ -46,7 +45,7 @@ class CarryBrokerage(DefaultBrokerageModel):
         guard: LiquidationGuard,
         is_sending: Sending,
     ) -> None:
-        super().__init__(AccountType.MARGIN)
+        super().__init__()  # a margin account; a Python subclass can't pass arguments on to a C# constructor
         self._settings, self._exchange, self._book, self._guard = settings, exchange, book, guard
         self._is_sending = is_sending
 

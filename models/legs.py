@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from AlgorithmImports import Security
+from AlgorithmImports import Security, SecurityType
 
 from crypto.instruments import Instrument, Kind
 from crypto.simulator.hosted import HostedExchange
@@ -50,7 +50,9 @@ class LegBook:
         return instrument.symbol.removesuffix("_PERP")
 
     def of(self, security: Security) -> tuple[Leg, ...]:
-        """The legs that trade a security; none for a hidden conversion feed."""
+        """The legs that trade a security; none for a hidden conversion feed or custom data."""
+        if security.type not in (SecurityType.CRYPTO, SecurityType.CRYPTO_FUTURE):
+            return ()
         found = kind(security.type, is_coin_future=getattr(security, "is_crypto_coin_future", bool)())
         return tuple(self._by_name.get((str(security.symbol.id.market), str(security.symbol.value), found), ()))
 

@@ -33,6 +33,7 @@ class PostTrade:
         if now_ms < self._next_ms:
             return
         self._next_ms = now_ms - now_ms % DAY_MS + self._every_ms
+        self._algorithm.log(f"{iso(now_ms)}: equity {self._exchange.run.equity:,.2f}")  # how far the run is
         self._exchange.attribute_moves()
         for component in _SHOWN:
             name = COMPONENT_NAMES[component]

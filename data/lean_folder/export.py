@@ -38,6 +38,7 @@ from data.store.lake import Lake
 from data.store.series import Series
 
 _THREADS = 4  # deflate and the disk's own waiting run beside the encoding
+_RUNNING = ".carry-export-running"  # still there when an export was killed
 _AHEAD = 64  # files that may wait to be written: bounds the memory they take
 
 
@@ -94,11 +95,16 @@ def export(lake: Lake, root: Path, options: ExportOptions, advance: Callable[[],
         root, jobs, manifest, options.overrides, options.lean_data, keep_others=bool(options.symbols)
     )
     write_manifest(root, manifest)  # from here on the folder is ours, also when this run is killed
+    running = root / _RUNNING
+    if running.exists():
+        _remove_parts(root)
+    write_bytes(running, b"")  # says by name when the folder may not be written
     try:
         exported, empty = _export_all(lake, root, options, jobs, manifest, advance)
         removed = () if options.symbols else _remove_others(root, manifest, {str(job.key) for job in jobs})
     finally:
         write_manifest(root, manifest)
+        running.unlink(missing_ok=True)
     return Outcome(root, tuple(exported), (*skipped, *empty), tuple(shared_written), tuple(removed))
 
 
@@ -229,6 +235,12 @@ def _finish(root: Path, manifest: Manifest, pending: _Pending) -> Exported:
     sizes = [size for _, _, size in results if size]
     kept = len(results) - len(sizes)
     return Exported(name, record.rows, record.first_ms, record.last_ms, len(sizes), kept, sum(sizes))
+
+
+def _remove_parts(root: Path) -> None:
+    """Unfinished files of an export that was killed: nothing reads them, but they take room."""
+    for path in root.rglob(".*.part"):
+        path.unlink(missing_ok=True)
 
 
 def _remove_other_days(root: Path, record: Record) -> None:

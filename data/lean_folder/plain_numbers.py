@@ -6,7 +6,7 @@ a signed 64-bit integer with at most 28 decimals (StreamReaderExtensions.GetDeci
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -51,17 +51,6 @@ def plain_texts(values: Floats, column: str, origin: Origin) -> pa.Array:
     if longest is not None and longest > _SURELY_FITS:
         _check_long_ones(texts, column, origin)
     return texts
-
-
-def parse_plain(text: str) -> float:
-    """The float64 nearest to a plain decimal; ``ValueError`` for anything else, an exponent included."""
-    digits = text.strip(" ").removeprefix("-")
-    if not digits.isascii() or not digits.replace(".", "", 1).isdigit():
-        raise ValueError(f"{text!r} is not a plain decimal")
-    try:
-        return float(Decimal(text.strip(" ")))
-    except InvalidOperation as error:
-        raise ValueError(f"{text!r} is not a plain decimal") from error
 
 
 def _without_exponents(texts: pa.Array) -> pa.Array:

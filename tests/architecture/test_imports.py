@@ -22,8 +22,8 @@ ARROWS = {
     "cli": {"crypto", "data", "research", "cli"},
     "models": {"crypto", "models"},
     "main": {"crypto", "data", "models"},
-    "bench": {"crypto", "data", "research", "bench"},
-    "tests": {"crypto", "data", "research", "cli", "models", "bench", "tests"},
+    "bench": {"crypto", "data", "research", "models", "bench", "tests"},  # tests: only the double of Lean
+    "tests": {"crypto", "data", "research", "cli", "models", "main", "bench", "tests"},
 }
 OURS = set(ARROWS)
 
@@ -46,7 +46,7 @@ ONLY_IN = {
     "websockets": ("data/", "bench/", "tests/"),  # tests and benchmarks need servers
     "aiohttp": ("data/", "tests/"),
     "requests": ("data/",),
-    "AlgorithmImports": ("models/", "main.py"),
+    "AlgorithmImports": ("models/", "main.py", "tests/lean/"),
     "QuantConnect": ("models/", "main.py"),
     "numba": ("crypto/compiled.py", "bench/", "tests/"),
     "typer": ("cli/", "tests/"),

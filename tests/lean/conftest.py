@@ -27,6 +27,15 @@ def lean_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("lean"))
 
 
+@pytest.fixture(scope="session")
+def shared_traces(shared_data: Path) -> Path:
+    """Recordings on real market data, beside the repository; skips where they are missing."""
+    found = shared_data.parent / "reference" / "lean-traces"
+    if not found.is_dir():
+        pytest.skip(f"no recordings of a real engine at {found}")
+    return found
+
+
 @pytest.fixture
 def started(lean_folder: Path) -> Callable[..., Any]:
     """An algorithm that is initialised and has not seen a slice."""

@@ -18,6 +18,7 @@ SYNTHETIC = Path(__file__).parent / "synthetic"
 if str(DOUBLE) not in sys.path:
     sys.path.insert(0, str(DOUBLE))
 
+DOUBLE_MODULES = {path.stem for path in DOUBLE.glob("*.py")}  # what stands for Lean's own code
 lean = importlib.import_module("AlgorithmImports")
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from crypto.instruments import Instrument
 from crypto.venues.registry import instrument
 from data.lean_folder import layout, lines
 from data.lean_folder.archives import packed
@@ -47,13 +46,14 @@ def write_rates(root: Path, place: layout.Place, rows: Columns, column: str) -> 
     write(root / place.rate_path, block.bytes_of(0, block.rows))
 
 
-def write_folder(root: Path, more: Sequence[Instrument] = ()) -> Path:
-    """The whole folder."""
-    write_bars(root, SPOT_PLACE, columns("spot"))
-    write_bars(root, PERP_PLACE, columns("perp"))
-    write_bars(root, MARK_PLACE, columns("mark"))
-    write_rates(root, PERP_PLACE, columns("funding"), "funding_rate")
-    listed = [instrument(SPOT, {}), instrument(PERP, {}), *more]
+def write_folder(root: Path, given: Mapping[str, Columns] | None = None) -> Path:
+    """The whole folder, of the recorded input files or of ``given`` columns of spot, perp, mark and funding."""
+    rows = given or {name: columns(name) for name in ("spot", "perp", "mark", "funding")}
+    write_bars(root, SPOT_PLACE, rows["spot"])
+    write_bars(root, PERP_PLACE, rows["perp"])
+    write_bars(root, MARK_PLACE, rows["mark"])
+    write_rates(root, PERP_PLACE, rows["funding"], "funding_rate")
+    listed = [instrument(SPOT, {}), instrument(PERP, {})]
     text = properties_text(listed, [price_row(MARK_PLACE, "USDT", "mark prices")])
     write(root / layout.SYMBOL_PROPERTIES, text.encode())
     return root

@@ -61,7 +61,7 @@ class Recorder(lean.QCAlgorithm):  # type: ignore[misc, name-defined]
     def on_order_event(self, order_event: Any) -> None:
         pass
 
-    def on_data(self, slice: Any) -> None:  # noqa: A002 - Lean's name
+    def on_data(self, slice: Any) -> None:
         pass
 
 

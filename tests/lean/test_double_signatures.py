@@ -75,6 +75,18 @@ def test_every_imported_name_is_one_of_lean_and_of_the_double() -> None:
     assert [name for name in names if name not in stub_classes()] == []
 
 
+def test_main_hides_no_member_of_leans_algorithm() -> None:
+    """An attribute of Lean's own would be set instead of ours, or refuse the value."""
+    source = (ROOT / "main.py").read_text(encoding="utf-8")
+    ours = {
+        node.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
+    assert len(ours) > 8
+    assert ours & set(members("QCAlgorithm")) == set()
+
+
 ENUMS = sorted(
     name for name, value in vars(engine.lean).items() if inspect.isclass(value) and issubclass(value, IntEnum)
 )
@@ -108,7 +120,7 @@ def test_methods_take_the_parameters_of_one_overload(name: str) -> None:
     own = {
         key: value
         for cls in reversed(getattr(engine.lean, name).__mro__)
-        if cls.__module__ == engine.lean.__name__
+        if cls.__module__ in engine.DOUBLE_MODULES
         for key, value in vars(cls).items()
     }
     for key, value in own.items():

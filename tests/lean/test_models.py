@@ -313,7 +313,7 @@ def test_a_liquidated_perp_takes_its_spot_leg_along(finished: Started, started: 
 
 
 def test_a_margin_call_on_one_leg_becomes_one_on_the_pair(started: Started) -> None:
-    # Recorded (C.3): Lean asks for 2.211 of 2.5 short perp and 0.26546 of 2.499 spot, each for the whole shortfall. Both
+    # Recorded (C.3): Lean asks for 2.211 of 2.5 short perp and 0.26546 of 2.499 spot, each for all that is short. Both
     # together need the fraction 1 / (2.5 / 2.211 + 2.499 / 0.26546) of each.
     algorithm = started()
     spot, perp = seen(algorithm, 10_000.0)
@@ -376,11 +376,18 @@ def test_hidden_conversion_feeds_keep_leans_defaults(started: Started) -> None:
     assert model.get_leverage(feed) == 1.0
 
 
+def test_custom_data_securities_keep_leans_defaults(started: Started) -> None:
+    algorithm = started()
+    data = lean.Security(lean.Symbol("BTC", lean.SecurityType.BASE, "empty"), None, None, None)
+    assert algorithm.legs.of(data) == ()
+    assert algorithm._brokerage.get_margin_interest_rate_model(data) is lean.MarginInterestRateModel.NULL
+
+
 def test_models_enter_python_only_where_lean_has_none(started: Started) -> None:
     spot, perp = started().double_securities
     assert spot.margin_interest_rate_model is lean.MarginInterestRateModel.NULL
     assert perp.margin_interest_rate_model.__class__.__name__ == "FundingModel"
-    assert {type(item.fee_model).__module__ for item in (spot, perp)} == {"AlgorithmImports"}
+    assert {type(item.fee_model).__module__ for item in (spot, perp)} <= engine.DOUBLE_MODULES
     assert {type(item.slippage_model) for item in (spot, perp)} == {lean.NullSlippageModel}
     assert perp.leverage == 5.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
 from data.lean_market import load_lean_market
 from data.settings import load_settings
+from data.store.rows import Columns
 from tests.lean import engine
 from tests.lean.conftest import CONFIG, parameters
-from tests.lean.folder import SPOT, columns
+from tests.lean.folder import SPOT, columns, write_folder
+
+from models.convert import milliseconds  # isort: skip
 
 KINDS = ("Crypto", "CryptoFuture")
 Missing = tuple[tuple[tuple[str, ...], tuple[int, ...]], ...]  # legs, and hours of the run, without a bar
@@ -28,13 +32,15 @@ def settings_of(given: dict[str, str]) -> Settings:
     return load_settings(CONFIG, [f"{name}={value}" for name, value in given.items() if name != "config"])
 
 
-def history_with_bars(lean_folder: Path, settings: Settings, missing: Missing) -> MarketHistory:
+def history_with_bars(
+    lean_folder: Path, settings: Settings, missing: Missing, given: Mapping[str, Columns] | None = None
+) -> MarketHistory:
     """The adapter's history with the bars that Lean delivered, for the embedded engine."""
     market = load_lean_market(lean_folder, settings)
     instruments = []
     for history in market.instruments:
         name = "spot" if history.key == SPOT else "perp"
-        rows = columns(name)
+        rows = given[name] if given else columns(name)
         places = np.searchsorted(rows["time_ms"], market.open_ms)
         values = [rows[column][places].astype(float) for column in ("open", "high", "low", "close", "volume")]
         for legs, hours in missing:
@@ -94,7 +100,7 @@ GAPS: dict[str, Missing] = {
 }
 
 
-def assert_same(algorithm: Any, world: Any) -> None:
+def assert_same(algorithm: Any, world: Any, *, opens_at_last_close: bool = True) -> None:
     """Same orders at the same times, same ledger, same equity."""
     expected = embedded_orders(world)
     assert len(expected) >= 4  # a market on which nothing happens would prove nothing
@@ -105,8 +111,13 @@ def assert_same(algorithm: Any, world: Any) -> None:
     assert [row.amount for row in ledger] == pytest.approx([float(r.amount) for r in theirs], rel=1e-9)
     assert algorithm.exchange.run.equity == pytest.approx(float(world.run[0].equity), rel=1e-12)
     sums = world.attribution.sum(axis=(0, 1))
-    for component in Component:
-        assert algorithm.post_trade.total(component) == pytest.approx(float(sums[component]), abs=1e-6)
+    totals = {component: algorithm.post_trade.total(component) for component in Component}
+    prices = (Component.BASIS, Component.DELTA)
+    if not opens_at_last_close:
+        # A perp fill is split by the spot price at that time. The embedded engine takes the open of the next bar, which
+        # the adapter can't know; on the generated market it is the last close.
+        assert sum(totals.pop(part) for part in prices) == pytest.approx(float(sum(sums[part] for part in prices)))
+    assert list(totals.values()) == pytest.approx([float(sums[part]) for part in totals], abs=1e-6)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -125,3 +136,40 @@ def test_hours_without_a_bar_change_nothing_between_the_engines(lean_folder: Pat
 def test_lean_received_every_order_of_the_book_whole(lean_folder: Path) -> None:
     algorithm = adapter_run(lean_folder, parameters())
     assert engine.filled(algorithm) == adapter_orders(algorithm)
+
+
+def columns_of(slices: list[dict[str, Any]]) -> dict[str, Columns]:
+    """Input columns out of recorded slices: bars, marks and funding rows as Lean delivered them."""
+
+    def bars(of: Callable[[dict[str, Any]], Any]) -> Columns:
+        rows = [of(found) for found in slices]
+        times = np.array([milliseconds(engine.at(row["time"])) for row in rows])
+        names = ("open", "high", "low", "close", "volume")
+        return {"time_ms": times} | {name: np.array([row.get(name, 0.0) for row in rows]) for name in names}
+
+    rates = [row for found in slices for row in found["margin_interest"]]
+    return {
+        "spot": bars(lambda found: found["bars"]["spot"]),
+        "perp": bars(lambda found: found["bars"]["perp"]),
+        "mark": bars(lambda found: found["mark"]),
+        "funding": {
+            "time_ms": np.array([milliseconds(engine.at(row["time"])) for row in rates]),
+            "funding_rate": np.array([row["interest_rate"] for row in rates]),
+        },
+    }
+
+
+@pytest.mark.shared_data
+def test_real_slices_give_the_same_orders(shared_traces: Path, tmp_path: Path) -> None:
+    """Slices of the March 2020 crash as a real engine delivered them."""
+    slices = engine.recorded_slices(shared_traces / "slices-binance-hour.jsonl")
+    rows = columns_of(slices)
+    folder = write_folder(tmp_path, rows)
+    given = parameters(run__end="2020-03-17T00:00:00Z")
+    settings = settings_of(given)
+    setup = build(settings, history_with_bars(folder, settings, (), rows))
+    world = run_python(setup.world, PythonPipeline())
+    algorithm = engine.new_algorithm(folder, given)
+    spot, perp = algorithm.double_securities
+    engine.run(algorithm, slices, {"spot": spot, "perp": perp})
+    assert_same(algorithm, world, opens_at_last_close=False)

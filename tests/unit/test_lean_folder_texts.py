@@ -53,8 +53,16 @@ def bars(count: int, step: int, start: int = T0) -> Columns:
 @pytest.mark.parametrize(
     ("text", "value"),
     # inputs and outcomes of a real engine: lean-measured.md K.1, lean-traces/text-traps.json
-    [("8.4e-7", "8.9277"), ("8.4E-07", "8.60707"), ("1e-05", "62705"), ("nan", "6752"), (".0001", "0.0001")]
-    + [("-.0001", "-0.0001"), (" 0.0001", "0.0001"), ("", "0")],
+    [
+        ("8.4e-7", "8.9277"),
+        ("8.4E-07", "8.60707"),
+        ("1e-05", "62705"),
+        ("nan", "6752"),
+        (".0001", "0.0001"),
+        ("-.0001", "-0.0001"),
+        (" 0.0001", "0.0001"),
+        ("", "0"),
+    ],
 )
 def test_the_reader_of_the_tests_reads_as_lean_did(text: str, value: str) -> None:
     assert lean_decimal(text) == Fraction(Decimal(value))

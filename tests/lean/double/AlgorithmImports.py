@@ -10,96 +10,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-
-class SecurityType(IntEnum):
-    BASE = 0
-    EQUITY = 1
-    OPTION = 2
-    COMMODITY = 3
-    FOREX = 4
-    FUTURE = 5
-    CFD = 6
-    CRYPTO = 7
-    FUTURE_OPTION = 8
-    INDEX = 9
-    INDEX_OPTION = 10
-    CRYPTO_FUTURE = 11
-
-
-class Resolution(IntEnum):
-    TICK = 0
-    SECOND = 1
-    MINUTE = 2
-    HOUR = 3
-    DAILY = 4
-
-
-class AccountType(IntEnum):
-    MARGIN = 0
-    CASH = 1
-
-
-class OrderType(IntEnum):
-    MARKET = 0
-    LIMIT = 1
-    STOP_MARKET = 2
-    STOP_LIMIT = 3
-    MARKET_ON_OPEN = 4
-    MARKET_ON_CLOSE = 5
-    OPTION_EXERCISE = 6
-    LIMIT_IF_TOUCHED = 7
-    COMBO_MARKET = 8
-    COMBO_LIMIT = 9
-    COMBO_LEG_LIMIT = 10
-    TRAILING_STOP = 11
-
-
-class OrderStatus(IntEnum):
-    NEW = 0
-    SUBMITTED = 1
-    PARTIALLY_FILLED = 2
-    FILLED = 3
-    CANCELED = 5
-    NONE = 6
-    INVALID = 7
-    CANCEL_PENDING = 8
-    UPDATE_SUBMITTED = 9
-
-
-class OrderDirection(IntEnum):
-    BUY = 0
-    SELL = 1
-    HOLD = 2
-
-
-class BrokerageMessageType(IntEnum):
-    INFORMATION = 0
-    WARNING = 1
-    ERROR = 2
-    RECONNECT = 3
-    DISCONNECT = 4
-    ACTION_REQUIRED = 5
-
-
-class SubscriptionTransportMedium(IntEnum):
-    LOCAL_FILE = 0
-    REMOTE_FILE = 1
-    REST = 2
-    STREAMING = 3
-    OBJECT_STORE = 4
-
-
-class FileFormat(IntEnum):
-    CSV = 0
-    BINARY = 1
-    ZIP_ENTRY_NAME = 2
-    UNFOLDING_COLLECTION = 3
-    INDEX = 4
-    FOLDING_COLLECTION = 5
+from lean_enums import (
+    AccountType,
+    BrokerageMessageType,
+    FileFormat,
+    OrderDirection,
+    OrderStatus,
+    OrderType,
+    Resolution,
+    SecurityType,
+    SubscriptionTransportMedium,
+)
+from lean_fees import (  # noqa: F401 - some are only passed on
+    BinanceCoinFuturesFeeModel,
+    BinanceFeeModel,
+    BinanceFuturesFeeModel,
+    BybitFeeModel,
+    BybitFuturesFeeModel,
+    CashAmount,
+    FeeModel,
+    OrderFee,
+    OrderFeeParameters,
+)
 
 
 class Globals:
@@ -110,18 +45,8 @@ class TimeZones:
     UTC = "UTC"
 
 
-class CashAmount:
-    def __init__(self, amount: float, currency: str) -> None:
-        self.amount, self.currency = amount, currency
-
-
-class OrderFee:
-    def __init__(self, order_fee: CashAmount) -> None:
-        self.value = order_fee
-
-
 class BrokerageMessageEvent:
-    def __init__(self, type: BrokerageMessageType, code: str, message: str) -> None:  # noqa: A002 - Lean's name
+    def __init__(self, type: BrokerageMessageType, code: str, message: str) -> None:
         self.type, self.code, self.message = type, code, message
 
 
@@ -295,64 +220,6 @@ class SubmitOrderRequest:
         self.time, self.tag = time, tag
 
 
-class OrderFeeParameters:
-    def __init__(self, security: Security, order: Order) -> None:
-        self.security, self.order = security, order
-
-
-class FeeModel:
-    def get_order_fee(self, parameters: OrderFeeParameters) -> OrderFee:
-        raise NotImplementedError
-
-
-class _RateFees(FeeModel):
-    def __init__(self, maker: float, taker: float) -> None:
-        self.rates = (maker, taker)
-
-    def get_order_fee(self, parameters: OrderFeeParameters) -> OrderFee:
-        security, order = parameters.security, parameters.order
-        rate = self.rates[0] if order.type == OrderType.LIMIT and not order.is_marketable else self.rates[1]
-        quantity = order.absolute_quantity
-        if security.type == SecurityType.CRYPTO and order.quantity > 0:
-            return OrderFee(CashAmount(quantity * rate, security.base_currency.symbol))
-        if security.type == SecurityType.CRYPTO_FUTURE and security.is_crypto_coin_future():
-            value = quantity * security.symbol_properties.contract_multiplier / security.price
-            return OrderFee(CashAmount(value * rate, security.base_currency.symbol))
-        price = order.limit_price if security.type == SecurityType.CRYPTO and order.limit_price else security.price
-        return OrderFee(CashAmount(quantity * price * rate, security.quote_currency.symbol))
-
-
-class BinanceFeeModel(_RateFees):
-    def __init__(self, m_fee: float = 0.001, t_fee: float = 0.001) -> None:
-        super().__init__(m_fee, t_fee)
-
-
-class BinanceCoinFuturesFeeModel(_RateFees):
-    def __init__(self, m_fee: float = 0.0001, t_fee: float = 0.0005) -> None:
-        super().__init__(m_fee, t_fee)
-
-
-class BinanceFuturesFeeModel(_RateFees):
-    def __init__(
-        self,
-        m_usdt_fee: float = 0.0002,
-        t_usdt_fee: float = 0.0004,
-        m_busd_fee: float = 0.00012,
-        t_busd_fee: float = 0.00036,
-    ) -> None:
-        super().__init__(m_usdt_fee, t_usdt_fee)
-
-
-class BybitFeeModel(_RateFees):
-    def __init__(self, m_fee: float = 0.001, t_fee: float = 0.001) -> None:
-        super().__init__(m_fee, t_fee)
-
-
-class BybitFuturesFeeModel(_RateFees):
-    def __init__(self, maker_fee: float = 0.0002, taker_fee: float = 0.00055) -> None:
-        super().__init__(maker_fee, taker_fee)
-
-
 class NullSlippageModel:
     INSTANCE: NullSlippageModel
 
@@ -458,7 +325,7 @@ class SubscriptionDataSource:
         self,
         source: str,
         transport_medium: SubscriptionTransportMedium,
-        format: FileFormat,  # noqa: A002 - Lean's name
+        format: FileFormat,
     ) -> None:
         self.source, self.transport_medium, self.format = source, transport_medium, format
 
