@@ -24,10 +24,11 @@ from typing import Any
 from crypto.errors import SettingsError, UsageError
 from crypto.settings import Settings
 from data.instruments_file import read_instruments
-from data.settings_rules import FREE_NAMES, RANGES, check_together
+from data.settings_rules import FREE_NAMES, RANGES, Rule, check_together
 
 REMEDY = "config/carry.toml explains every key with its unit, range and default"
 LARGEST_INTEGER = 2**63 - 1
+T = typing.TypeVar("T")
 
 
 def load_settings(path: Path | None, overrides: Sequence[str] = (), instruments: Sequence[Path] = ()) -> Settings:
@@ -43,21 +44,36 @@ def load_settings(path: Path | None, overrides: Sequence[str] = (), instruments:
     for override in overrides:
         _apply_override(document, override)
     _add_instruments(document, instruments)
-    reader = _Reader()
+    reader = _Reader(RANGES, FREE_NAMES)
     settings = reader.table(document, Settings, _Place())
     problems = [*reader.problems, *check_together(settings, reader.failed)]
-    if problems:
-        source = "settings" if path is None else f"settings file {path}"
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise SettingsError("\n  ".join([f"{source}: {count}", *problems]), remedy=REMEDY)
+    refuse_problems("settings" if path is None else f"settings file {path}", problems, REMEDY)
     return typing.cast("Settings", settings)
+
+
+def load_table(path: Path, kind: type[T], ranges: Mapping[str, Rule], names: Mapping[str, Rule]) -> tuple[T, list[str]]:
+    """The frozen value ``kind`` from a TOML file of another sort, by the same strict reader, and its problems.
+
+    ``ranges`` and ``names``: as ``data.settings_rules.RANGES`` and ``FREE_NAMES``. A value with problems is only good
+    for finding more of them; ``refuse_problems`` ends that.
+    """
+    reader = _Reader(ranges, names)
+    found = reader.table(_read_document(path), kind, _Place())
+    return typing.cast("T", found), reader.problems
+
+
+def refuse_problems(source: str, problems: Sequence[str], remedy: str) -> None:
+    """``SettingsError`` that lists the problems of ``source``, one per line, when there are any."""
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise SettingsError("\n  ".join([f"{source}: {count}", *problems]), remedy=remedy)
 
 
 def settings_from_mapping(values: Mapping[str, Any], source: str) -> Settings:
     """The settings that ``settings_as_mapping`` made these values of; ``SettingsError`` naming ``source`` if it can't
     have been so.
     """
-    reader = _Reader()
+    reader = _Reader(RANGES, FREE_NAMES)
     settings = reader.table(_without_none(values), Settings, _Place())
     problems = [*reader.problems, *check_together(settings, reader.failed)]
     if problems:
@@ -204,7 +220,8 @@ class _Reader:
     Such settings never leave ``load_settings``. ``failed`` holds the patterns of those values.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ranges: Mapping[str, Rule], names: Mapping[str, Rule]) -> None:
+        self._ranges, self._names = ranges, names
         self.problems: list[str] = []
         self.failed: set[str] = set()
 
@@ -241,7 +258,7 @@ class _Reader:
     def _free_table(self, value: Any, hint: Any, place: _Place) -> Any:
         if not isinstance(value, dict):
             return self._refuse(place, value, "a table")
-        rule = FREE_NAMES.get(place.pattern)
+        rule = self._names.get(place.pattern)
         for name in value:
             if rule is not None and not rule.holds(name):
                 self.problems.append(f"{place.free(name).path}: the name {name!r} must be {rule.words}")
@@ -254,7 +271,7 @@ class _Reader:
         converted = convert(value)
         if converted is None:
             return self._refuse(place, value, words)
-        rule = RANGES.get(place.pattern)
+        rule = self._ranges.get(place.pattern)
         if rule is not None and not rule.holds(converted):
             return self._refuse(place, value, rule.words)
         return converted

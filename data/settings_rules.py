@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from crypto.errors import SettingsError, UsageError
 from crypto.instruments import Kind, parse_key
-from crypto.settings import Settings
+from crypto.settings import PairSettings, Settings
 from crypto.units import DAY_MS, parse_iso
 
 TIMEFRAMES = ("1m", "5m", "15m", "1h", "4h")
@@ -178,7 +178,11 @@ def _check_capital(settings: Settings) -> Iterator[str]:
 
 
 def _check_pairs(settings: Settings) -> Iterator[str]:
-    pairs = settings.pairs
+    return check_pairs(settings.pairs)
+
+
+def check_pairs(pairs: Sequence[PairSettings]) -> Iterator[str]:
+    """Problems of a list of pairs: none, no weight, wrong keys, the same pair twice."""
     if not pairs:
         yield "pairs is empty: name at least one [[pairs]] with spot and perp"
         return

@@ -43,3 +43,4 @@ class Reason(IntEnum):
     CONCENTRATED = 32
     ORACLE = 33
     ASSET_LIMIT = 34
+    BORROW_RECALLED = 35

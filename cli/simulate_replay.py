@@ -1,0 +1,154 @@
+"""``carry simulate replay``: a book through days of stress on real data, with guards and without."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from cli import console
+from cli import simulate_options as options
+from cli.simulate_books import compile_first, show_stories
+from crypto.errors import DataError, UsageError
+from crypto.settings import NakedPolicy, PairSettings
+from crypto.worked import inputs
+
+if TYPE_CHECKING:
+    from research.laboratory.replay import Replay, ReplayQuestion
+
+DATA_VARIABLE = "CARRY_SHARED_DATA"
+DEFAULT_DATA = Path(__file__).parents[2] / "shared" / "data"
+DEFAULT_PAIR = "binance:spot:BTCUSDT/binance:linear:BTCUSDT"
+DIRECTIONS = {"both": (1, -1), "carry": (1,), "reverse": (-1,)}
+
+Event = Annotated[str, typer.Option("--event", help="2020-03-12, 2021-05-19, 2022-11-08 or 2025-10-10.")]
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command to ``carry simulate``."""
+    group.command("replay")(replay)
+
+
+def replay(
+    event: Event,
+    leverage: Annotated[str, typer.Option("--perp-leverage", help="Leverages of the perp leg: 3,5,10.")] = "3,5,10",
+    wallet_split: Annotated[
+        str | None,
+        typer.Option(
+            "--wallet-split", metavar=options.NUMBER, help="Share of capital in the perp wallet; else a tenth is spare."
+        ),
+    ] = None,
+    direction: Annotated[
+        str, typer.Option("--direction", help="carry (short perp), reverse (long perp) or both.")
+    ] = "both",
+    pair: Annotated[list[str] | None, typer.Option("--pair", help="SPOT/PERP by keys; may be given again.")] = None,
+    capital: Annotated[str, typer.Option("--capital", metavar=options.NUMBER, help="Account currency.")] = "100000",
+    resolution: Annotated[str | None, typer.Option("--resolution", help="1h, or 5m (2025-10-10).")] = None,
+    naked: Annotated[
+        str, typer.Option("--naked", help="What to do with a leg left naked: flatten, rehedge or wait.")
+    ] = "flatten",
+    borrow_annual: Annotated[
+        str, typer.Option("--borrow-annual", metavar=options.NUMBER, help="Yearly rate on borrowed coins (reverse).")
+    ] = "0.05",
+    data: Annotated[
+        Path | None, typer.Option("--data", help=f"Folder of the real data; else {DATA_VARIABLE}, else ../shared/data.")
+    ] = None,
+    lake: Annotated[Path | None, typer.Option("--lake", help="A lake that holds the days already.")] = None,
+    out: options.Output = Path("results"),
+    no_page: options.NoPage = False,
+    as_json: console.JsonFlag = False,
+) -> None:
+    """A book of given leverage and wallet split through days of stress, hour by hour or in 5-minute bars.
+
+    When the guards act, when the venue would liquidate, and what is left: with guards and without, side by side.
+
+    Example: carry simulate replay --event 2025-10-10 --perp-leverage 3,5,10,20
+
+    Example: carry simulate replay --event 2020-03-12 --direction reverse --perp-leverage 10 --wallet-split 0.05
+    """
+    settings = {name: value for name, value in locals().items() if name not in {"out", "as_json", "no_page"}}
+    from research.laboratory import episodes  # noqa: PLC0415 - numba and pandas take their time
+    from research.laboratory.replay import ReplayQuestion, replay_payload, run_replay  # noqa: PLC0415 - as above
+
+    found = episodes.episode_of(event)
+    question = ReplayQuestion(
+        episode=found,
+        resolution=episodes.resolution_of(found, resolution),
+        pairs=tuple(pair_of(text) for text in pair or [DEFAULT_PAIR]),
+        leverages=leverages_of(leverage),
+        directions=_directions(direction),
+        wallet_split=inputs.optional(inputs.positive, "--wallet-split", wallet_split),
+        capital=inputs.positive("--capital", capital),
+        naked_policy=_naked(naked),
+        borrow_annual=inputs.not_negative("--borrow-annual", borrow_annual),
+    )
+    books = question.books()
+    with ExitStack() as stack:
+        folder = lake if lake is not None else _fill(question, data, stack)
+        compile_first()
+        with console.progress("Replaying", 2 * len(books)) as advance:
+            result = run_replay(question, folder, advance)
+    provenance = options.provenance_of(settings, 1, None) | {
+        "data_hash": result.market.data_hash,
+        "synthetic": result.market.synthetic,
+        "sources": dict(result.market.sources),
+    }
+    payload = replay_payload(result) | {"provenance": provenance}
+    page = None
+    if not no_page:
+        from research.laboratory.replay_page import render_replay  # noqa: PLC0415 - as above
+
+        page = render_replay(result, provenance)
+    files = options.write_study(out, f"replay-{event}", payload, page)
+    console.emit(payload | {"files": files}, as_json, lambda: _show(result, files))
+
+
+def pair_of(text: str) -> PairSettings:
+    """A pair from ``SPOT/PERP``."""
+    spot, slash, perp = text.partition("/")
+    if not slash or not spot or not perp:
+        raise UsageError(f"--pair {text!r} is not SPOT/PERP", remedy=f"for example {DEFAULT_PAIR}")
+    return PairSettings(spot, perp)
+
+
+def leverages_of(text: str) -> tuple[float, ...]:
+    """Leverages from a list with commas, each once, ascending."""
+    values = {inputs.positive("--perp-leverage", part.strip()) for part in text.split(",")}
+    return tuple(sorted(values))
+
+
+def _directions(text: str) -> tuple[int, ...]:
+    return DIRECTIONS[inputs.known("--direction", text, DIRECTIONS)]
+
+
+def _naked(text: str) -> NakedPolicy:
+    return NakedPolicy(inputs.known("--naked", text, [item.value for item in NakedPolicy]))
+
+
+def _fill(question: ReplayQuestion, data: Path | None, stack: ExitStack) -> Path:
+    """A lake of the episode's files, which is gone after the command."""
+    from research.laboratory.episodes import fill_lake  # noqa: PLC0415 - pandas takes its time
+
+    folder = data or Path(os.environ.get(DATA_VARIABLE, DEFAULT_DATA))
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder} is not a folder",
+            remedy=f"name the data with --data or {DATA_VARIABLE}, or a lake with --lake",
+        )
+    target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="carry-replay-")))
+    with console.progress("Reading the files", None):
+        fill_lake(folder, target, question.resolution, question.pairs)
+    return target
+
+
+def _show(result: Replay, files: dict[str, str]) -> None:
+    words = {1: "carry (long spot, short perp)", -1: "reverse (short spot, long perp)"}
+    for direction in result.question.directions:
+        show_stories(words[direction], [both for both in result.stories if both[0].book.direction == direction])
+    for name, path in files.items():
+        console.out.print(Text(f"{name:12} {path}"), soft_wrap=True)
