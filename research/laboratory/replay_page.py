@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from research.laboratory.book_figures import losses_figure, timeline_figure
@@ -43,7 +43,7 @@ def render_replay(replay: Replay, provenance: Mapping[str, Any]) -> str:
                 "Naked leg": question.naked_policy.value,
             },
             warnings=[],
-            tiles=_tiles(replay),
+            tiles=book_tiles(replay.stories),
             sections=sections,
             figures=figures,
             notes=[*_notes(replay), *replay.market.notes],
@@ -52,9 +52,10 @@ def render_replay(replay: Replay, provenance: Mapping[str, Any]) -> str:
     )
 
 
-def _tiles(replay: Replay) -> list[Tile]:
-    bare = [pair[0] for pair in replay.stories]
-    guarded = [pair[1] for pair in replay.stories]
+def book_tiles(stories: Sequence[tuple[Story, Story]]) -> list[Tile]:
+    """Headline figures of books without guards and with them."""
+    bare = [pair[0] for pair in stories]
+    guarded = [pair[1] for pair in stories]
     worst, best = min(bare, key=_left), min(guarded, key=_left)
     acted = [story for story in guarded if story.guard is not None]
     first = min((story.guard.time_ms for story in acted if story.guard is not None), default=None)
