@@ -211,6 +211,9 @@ class OpenAndHold:
             if self._allocator is None:
                 raise RuntimeError("the book was not bound to the rules of a run")
             return self._allocator.allocate(found, seen, held, account, filters)
+        if not (seen.spot_fresh and seen.perp_fresh):
+            stale = Reason.STALE_PERP if seen.spot_fresh else Reason.STALE_SPOT
+            return Target(int(Action.REFUSED), found.direction, 0, 0, 0.0, int(stale))
         base = self._book.notional * filters.weight / seen.perp_price
         fee = filters.spot_fee_in_base if found.direction > 0 else 0.0
         per_lot = perp_base_per_lot(filters, seen.perp_price)
