@@ -97,7 +97,7 @@ class CarryAlgorithm(QCAlgorithm):
             self.series.take(slice)
         if not self.feed.begin(now_ms, slice.bars):
             return
-        forced = tuple(self.liquidation_guard.due(self.feed.extremes))
+        forced = self.liquidation_guard.due(self.feed.extremes)
         for leg, instruction in forced:
             self.order_desk.force(leg, instruction)
         self.exchange.check(self.market, liquidated=bool(forced))

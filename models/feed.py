@@ -60,6 +60,7 @@ class BarFeed:
         if self._begun_ms == now_ms or self.seen_ms != now_ms:
             return False
         self._begun_ms = now_ms
+        self._exchange.measure()
         return True
 
     def close_bars(self, now_ms: int, bars: TradeBars) -> None:
@@ -71,6 +72,7 @@ class BarFeed:
             return
         while self.seen_ms + self.bar_ms < now_ms:
             self._close(self.seen_ms + self.bar_ms, None)
+            self._exchange.measure()
             self._decide()
         self._close(now_ms, bars)
 

@@ -47,7 +47,7 @@ class LiquidationGuard:
     ) -> None:
         self._exchange = exchange
         self._tiers: dict[int, _Tiers] = {}
-        self._bounds_of: dict[int, tuple[Any, float, float]] = {}
+        self._bounds_of: dict[int, tuple[float, int, float, float, float]] = {}  # balance, lots, entry; lower, upper
         self._wallets: dict[tuple[int, int], list[Leg]] = {}
         self.untiered: list[str] = []
         for leg in legs[1::2]:
@@ -62,25 +62,27 @@ class LiquidationGuard:
             )
             self._wallets.setdefault((leg.row.wallet, leg.row.settle_asset), []).append(leg)
 
-    def due(self, extremes: Extremes) -> Iterable[tuple[Leg, Forced]]:
+    def due(self, extremes: Extremes) -> list[tuple[Leg, Forced]]:
         """Forced fills of this bar: each perp of a wallet that fell to its maintenance margin at adverse marks."""
-        for (wallet, asset), legs in self._wallets.items():
+        found: list[tuple[Leg, Forced]] = []
+        for key, legs in self._wallets.items():
             held = [leg for leg in legs if leg.row.lots != 0]
             if not held:
                 continue
-            balance = self._exchange.world.holdings[wallet, asset].balance
-            if len(held) == 1 and self._is_safe(held[0], balance, extremes(held[0])):
-                continue
-            yield from self._wallet_due(balance, held, extremes)
+            balance = self._exchange.world.holdings[key].balance
+            if len(held) > 1 or not self._is_safe(held[0], balance, extremes(held[0])):
+                found.extend(self._wallet_due(balance, held, extremes))
+        return found
 
     def _is_safe(self, leg: Leg, balance: float, marks: tuple[float, float]) -> bool:
         """Whether a wallet's only linear perp stays within its bounds, which hold until balance or position change."""
+        row, known = leg.row, self._bounds_of.get(leg.index)
         if leg.instrument.kind is Kind.INVERSE:
             return False
-        state = (balance, leg.row.lots, leg.row.entry)
-        if leg.index not in self._bounds_of or self._bounds_of[leg.index][0] != state:
-            self._bounds_of[leg.index] = (state, *self._bounds(leg, balance, 0.0, 0.0))
-        _, lower, upper = self._bounds_of[leg.index]
+        if known is None or known[0] != balance or known[1] != row.lots or known[2] != row.entry:
+            known = (balance, row.lots, row.entry, *self._bounds(leg, balance, 0.0, 0.0))
+            self._bounds_of[leg.index] = known
+        lower, upper = known[3], known[4]
         return not (marks[0] <= lower * _NEAR_ABOVE or marks[1] >= upper * _NEAR_BELOW)
 
     def _bounds(self, leg: Leg, balance: float, profit: float, needed: float) -> tuple[float, float]:

@@ -17,7 +17,8 @@ from models.legs import Leg, LegBook
 
 _TAG = "carry"
 _LOT_TOLERANCE = 1e-6  # of a lot, between Lean's decimals and ours
-_CASH_TOLERANCE = 1e-7  # of the amount, at least of one unit
+_CASH_TOLERANCE = 1e-9  # of the amount: Lean counts in decimals, the ledger in binary
+_DUST = 1e-4  # of a lot, or of a unit of account currency: what many fills may leave of that difference
 _REFUSALS = (
     ("MinNotional", OrderReason.BELOW_MIN_NOTIONAL),
     ("MinQuantity", OrderReason.BELOW_MIN_QUANTITY),
@@ -36,6 +37,7 @@ class OrderDesk:
     def connect(self, exchange: HostedExchange, book: LegBook) -> None:
         """Take the exchange that orders come from; it is built with this desk's methods."""
         self._exchange, self._book = exchange, book
+        self._units = {leg.instrument.base: float(leg.row.base_per_lot) for leg in book.legs[::2]}
 
     def is_sending(self) -> bool:
         """Whether the order that Lean asks about is one of the book, checked and reserved already."""
@@ -66,7 +68,7 @@ class OrderDesk:
     def force(self, leg: Leg, instruction: Forced) -> None:
         """Close a perp as its venue does, at the venue's price and fee; the account is measured again."""
         self._algorithm.market_order(leg.symbol, leg.quantity(-leg.row.lots), tag=instruction.tag)
-        self._exchange.close_bar(self._exchange.run.time_ms)
+        self._exchange.measure()
 
     def cancel(self, order: int) -> None:
         """Ask Lean to cancel a resting order; its event ends it."""
@@ -105,7 +107,8 @@ class OrderDesk:
                 f"Lean filled {contracts!r} of {leg.instrument.key}, which is no whole number of lots of {leg.lot!r}",
                 remedy="the symbol properties of the data folder differ from ours: carry lean export writes them",
             )
-        self._exchange.filled(order, leg.index, lots, event.fill_price, rate)
+        for asset, amount in self._exchange.filled(order, leg.index, lots, event.fill_price, rate):
+            self._algorithm.portfolio.cash_book[asset].add_amount(amount)
 
     def _refusal(self, order: int, message: str) -> OrderReason:
         for word, reason in _REFUSALS:
@@ -118,11 +121,11 @@ class OrderDesk:
         cash = self._algorithm.portfolio.cash_book
         for asset, ours in self._exchange.balances().items():
             theirs = cash[asset].amount if cash.contains_key(asset) else 0.0
-            _compare(f"{asset} in the cash book", theirs, ours)
+            _compare(f"{asset} in the cash book", theirs, ours, self._units.get(asset, 1.0))
         for leg in self._book.legs[1::2]:
             if leg.security is not None:
                 ours = sum(self._exchange.position(other.index) for other in self._book.at(leg.symbol))
-                _compare(leg.instrument.key, leg.security.holdings.quantity, ours)
+                _compare(leg.instrument.key, leg.security.holdings.quantity, ours, leg.lot)
 
 
 def gross_fill(instrument: Instrument, quantity: float, price: float, fee: float, currency: str) -> tuple[float, float]:
@@ -142,8 +145,8 @@ def gross_fill(instrument: Instrument, quantity: float, price: float, fee: float
     return quantity, fee / traded_value(instrument, quantity, price)
 
 
-def _compare(what: str, theirs: Any, ours: float) -> None:
-    if abs(theirs - ours) > _CASH_TOLERANCE * max(1.0, abs(ours)):
+def _compare(what: str, theirs: Any, ours: float, unit: float) -> None:
+    if abs(theirs - ours) > _CASH_TOLERANCE * abs(ours) + _DUST * unit:
         raise RefusedError(
             f"{what}: Lean's account holds {theirs!r}, the ledger {ours!r}",
             remedy="something else moved Lean's account; docs/specs/lean.md lists what Lean does by itself",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from crypto.errors import InsolventError
+from crypto.ledger import Flow
 from crypto.market import MarketHistory
 from crypto.pipeline import execution, signal
 from crypto.pipeline.features import Features
@@ -64,6 +65,7 @@ from crypto.units import iso
 NEVER_MS = 9_223_372_036_854_775_807
 BAR, INSTANT = 0, 1  # the one bar and the one instant that the record holds
 _MARK_FLAGS = MARK_FAIL | MARK_LAST_KNOWN | MARK_SKIP
+_BESIDE_THE_FILL = (int(Flow.INTEREST), int(Flow.FUNDING_GRACE))
 _POST_ONLY = int(OrderKind.POST_ONLY)
 _CANCELLED, _REJECTED = int(OrderStatus.CANCELLED), int(OrderStatus.REJECTED)
 _TIMEOUT = int(OrderReason.TIMEOUT)
@@ -190,6 +192,7 @@ class HostedExchange:
         self.attribution = cast("Totals", self.world.attribution)
         self._attributed = [row.value_price for row in self.world.legs]
         self._values = list(self._attributed)
+        self._planned: dict[int, float] = {}  # slippage of the order that is being sent, by leg
         holdings = self.world.holdings
         self._perps = [
             (leg, row, holdings[row.wallet, row.settle_asset])
@@ -231,7 +234,7 @@ class HostedExchange:
             self._values[2 * pair] *= self._values[2 * pair + 1] / before
 
     def close_bar(self, time_ms: int) -> None:
-        """All bars of the instant were seen: transfers arrive, legs are revalued, the account is measured."""
+        """All bars of the instant were seen: transfers arrive, legs have their new values. Resting orders fill next."""
         self.advance(time_ms)
         world, values = self.world, self._values
         if self._is_simple:
@@ -244,15 +247,14 @@ class HostedExchange:
             quote.mark = values[2 * pair + 1] / world.legs[2 * pair + 1].multiplier
             if self._may_borrow:
                 quote.borrow_per_hour = borrow_rate_at(world, pair, time_ms)
-        self._measure()
 
     def _revalue(self) -> None:
         for leg, value in enumerate(self._values):
             self._bars[leg, BAR, VALUE] = value
         revalue(self.world, BAR)
 
-    def _measure(self) -> None:
-        """Equity, and what each pair sees of its position.
+    def measure(self) -> None:
+        """Equity, and what each pair sees of its position: once the resting orders of the instant have filled.
 
         Where all money but the pairs' is account currency, equity is that money and the pairs' profit, which is cheaper
         than going through all wallets.
@@ -311,13 +313,18 @@ class HostedExchange:
 
     def advance(self, time_ms: int) -> None:
         """Set the clock; transfers that are due by then arrive."""
-        if self.run.transfers_active > 0:
-            due = sorted((row.arrive_ms, index) for index, row in enumerate(self.world.transfers) if row.active == 1)
-            for arrive_ms, index in due:
-                if arrive_ms <= time_ms:
-                    self.run.time_ms = arrive_ms
-                    receive_transfer(self.world, index)
+        self._receive(time_ms)
         self.run.time_ms = time_ms
+
+    def _receive(self, until_ms: int) -> None:
+        """Transfers that arrive up to ``until_ms``, in order of time."""
+        if self.run.transfers_active == 0:
+            return
+        due = sorted((row.arrive_ms, index) for index, row in enumerate(self.world.transfers) if row.active == 1)
+        for arrive_ms, index in due:
+            if arrive_ms <= until_ms:
+                self.run.time_ms = arrive_ms
+                receive_transfer(self.world, index)
 
     def settle(self, leg: int, time_ms: int, last_price: float) -> Iterator[float]:
         """Funding due by ``time_ms`` on the position of this moment: the payments, in the settlement asset.
@@ -326,10 +333,11 @@ class HostedExchange:
         """
         row, settlements, before = self.world.legs[leg], self.world.settlements, self.run.time_ms
         while row.settle_next < row.settle_end and settlements[row.settle_next].time_ms <= time_ms:
-            due, booked = settlements[row.settle_next], self.run.ledger_rows
+            due = settlements[row.settle_next]
             if last_price == last_price:
                 due.mark, due.flag = last_price, due.flag & ~_MARK_FLAGS
-            self.run.time_ms = due.time_ms
+            self._receive(due.time_ms - 1)  # of one time, settlements come before arrivals
+            booked, self.run.time_ms = self.run.ledger_rows, due.time_ms
             settle(self.world, leg)
             if self.run.ledger_rows > booked:
                 yield self.world.ledger[booked].amount
@@ -341,6 +349,7 @@ class HostedExchange:
         if row.debt > 0.0 and row.next_borrow_ms <= time_ms:
             self.attribute_moves()
         while row.debt > 0.0 and row.next_borrow_ms <= time_ms:
+            self._receive(row.next_borrow_ms - 1)
             booked, self.run.time_ms = self.run.ledger_rows, row.next_borrow_ms
             charge_borrow_hour(self.world, leg)
             if self.run.ledger_rows > booked:
@@ -413,11 +422,14 @@ class HostedExchange:
             self._send(order, leg, entry.lots, entry.limit_price)
             return
         entry.arrival_ms = self.run.time_ms + self._rules.bar_ms
-        lots, _, reason = matching.fillable(self.world, leg, BAR, self._bars[leg, BAR, OPEN])
+        price = self._bars[leg, BAR, OPEN]
+        lots, paid, reason = matching.fillable(self.world, leg, BAR, price)
         if reason != int(OrderReason.NONE):
             finish(self.world, order, _REJECTED, reason)
         elif lots != 0:
+            self._planned[leg] = abs(paid / price - 1.0)
             self._send(order, leg, lots, math.nan)
+            del self._planned[leg]
 
     def expire(self) -> None:
         """Ask for the cancellation of resting orders whose time is over."""
@@ -429,18 +441,28 @@ class HostedExchange:
 
     # -- what the host did -------------------------------------------------------------------------------------------
 
-    def filled(self, order: int, leg: int, lots: int, price: float, fee_rate: float) -> None:
-        """A fill of ``lots`` (signed) at ``price`` with the fee as a fraction of its value; ``order`` -1: not ours."""
+    def filled(self, order: int, leg: int, lots: int, price: float, fee_rate: float) -> list[tuple[str, float]]:
+        """A fill of ``lots`` (signed) at ``price`` with the fee as a fraction of its value; ``order`` -1: not ours.
+
+        Returns what the venue books because of it and the host has not: asset and amount of interest charged at
+        borrowing, and of a settlement corrected by a fill inside the venue's grace seconds.
+        """
         self.attribute_moves()
-        world, row = self.world, self.world.legs[leg]
+        world, row, booked = self.world, self.world.legs[leg], self.run.ledger_rows
         resting = order >= 0 and world.orders[order].kind == _POST_ONLY
         reference = price if resting else self._bars[leg, BAR, OPEN]
         if row.kind == SPOT:
             fee, slippage = self._fill_spot(row, leg, order, lots, price, reference, fee_rate)
         else:
             fee, slippage = fill_perp(world, leg, order, lots, price, reference, fee_rate, BAR)
+        extra = [
+            (self.names.assets[entry.asset], entry.amount)
+            for entry in world.ledger[booked : self.run.ledger_rows]
+            if entry.flow in _BESIDE_THE_FILL
+        ]
         if order >= 0:
             record_fill(world, order, lots, price, fee, slippage)
+        return extra
 
     def _fill_spot(
         self, row: Any, leg: int, order: int, lots: int, price: float, reference: float, fee_rate: float
@@ -475,7 +497,12 @@ class HostedExchange:
         return int(row.next_borrow_ms) if row.debt > 0.0 else NEVER_MS
 
     def slippage(self, leg: int, contracts: float) -> float:
-        """Slippage of a market order of ``contracts`` (> 0) as a fraction of the price, at the last bar's volume."""
+        """Slippage of a market order of ``contracts`` (> 0) as a fraction of the price, at the last bar's volume.
+
+        An order of the book has the slippage that it was planned with.
+        """
+        if leg in self._planned:
+            return self._planned[leg]
         row = self.world.legs[leg]
         share = matching.participation(self.world, leg, BAR, contracts / row.units_per_lot)
         return float(matching.slippage_fraction(row.half_spread, row.impact, share))
