@@ -93,7 +93,7 @@ def _first_guard(later: list[Mapping[str, Any]]) -> GuardEvent | None:
         if entry["event"] == "guard_tripped":
             action = _action(later[place:])
             return GuardEvent(int(entry["time_ms"]), str(entry["reason"]), entry["value"], entry["limit"], action)
-        if entry["event"] == "kill":
+        if entry["event"] == "kill_switch":
             return GuardEvent(int(entry["time_ms"]), "drawdown", entry["equity"], entry["peak_equity"], "close")
         if _acts(entry):
             return GuardEvent(int(entry["time_ms"]), str(entry["reason"]), None, None, str(entry["action"]))

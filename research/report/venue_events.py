@@ -13,7 +13,7 @@ from research.report.markup import row, table
 from research.report.words import DASH, escape, instant, is_number, lookup, number, plain_words, share
 
 FORCED = ("liquidation", "takeover", "deleveraging")
-GUARDS = ("guard_tripped", "guard_released", "kill", "rearmed")
+GUARDS = ("guard_tripped", "guard_released", "kill_switch", "rearmed")
 MOST_ROWS = 200
 
 

@@ -18,7 +18,7 @@ JOURNAL = (
      "mark_price": 129.5, "price": 131.25, "fee": 5.18},
     {"time_ms": START + 2 * HOUR, "event": "takeover", **PAIR, "instrument": "binance:linear:BTCUSDT",
      "mark_price": 129.5, "value": 12.5},
-    {"time_ms": START + 2 * HOUR, "event": "kill", "equity": 800.0, "peak_equity": 1000.0},
+    {"time_ms": START + 2 * HOUR, "event": "kill_switch", "equity": 800.0, "peak_equity": 1000.0},
 )  # fmt: skip
 
 
