@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -266,6 +267,29 @@ def test_a_unified_wallet_is_liquidated_on_its_coins_as_well(both: Both) -> None
     for shock in (SPIKE, fall):
         found = both(shock, text=UNIFIED, venue="bybit", portfolio__perp_leverage="3.0", **NO_SWITCH)
         assert found.journal(state.TRIP_OPENED)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_market_that_jumps_about(both: Both, seed: int) -> None:
+    """A walk with jumps, and a mark that spikes: what either engine asks of the risk engine or skips is the same."""
+    draw, factor, factors = Random(seed), 1.0, {}  # noqa: S311 - a market, no secret
+    for hour in range(34, 190):
+        if draw.random() < 0.25:
+            factor = min(3.0, max(0.3, factor * draw.uniform(0.9, 1.12)))
+            factors[hour] = factor
+    hours = [hour for hour in range(34, 190) if draw.random() < 0.08]
+    spikes = {hour: draw.choice((draw.uniform(1.02, 1.6), draw.uniform(0.5, 0.98))) for hour in hours}
+    changes = {
+        "execution__style": draw.choice(("taker", "maker_first")),
+        "portfolio__deploy": draw.choice(("0.5", "1.0")),
+        "portfolio__collateral_ratio": draw.choice(("0.3", "0.5")),
+        "risk__max_asset_fraction": draw.choice(("1.0", "0.4")),
+        "risk__naked_policy": draw.choice(("flatten", "rehedge", "wait")),
+    }
+    bad = {bar: 2 for bar in range(60, 190) if draw.random() < 0.03}
+    more = draw.choice(("", CHEAP_LIQUIDATION, DELEVERAGING))
+    found = both(Shock(factors, spikes), more, oracle=bad, **BY_GUARDS, **changes)
+    assert found.journal(state.GUARD_TRIPPED)
 
 
 # -- guards -------------------------------------------------------------------------------------------------------
