@@ -49,15 +49,8 @@ def _cells(story: Story) -> list[str]:
     if event is not None and event["event"] == "deleveraging":
         forced += " by ADL"
     nearest = "-" if story.nearest != story.nearest else f"{story.nearest:.1%}"
-    return [
-        "on" if story.guarded else "off",
-        first,
-        forced,
-        nearest,
-        f"{story.lowest:.2%}",
-        f"{story.left:.2%}",
-        f"{story.left_hedged:.2%}",
-    ]
+    shares = [f"{value:.2%}" for value in (story.lowest, story.left, story.left_hedged)]
+    return ["on" if story.guarded else "off", first, forced, nearest, *shares]
 
 
 def short(time_ms: int) -> str:

@@ -14,17 +14,8 @@ Pairs = Sequence[tuple[Story, Story]]
 def story_table(both: Pairs) -> str:
     """A row for each book and variant: first guard, liquidation, what is left."""
     rows = [row(name_of(story), _cells(story), text_cells=2) for pair in both for story in pair]
-    head = [
-        "Book",
-        "First guard",
-        "Liquidated",
-        "At mark",
-        "Nearest",
-        "Moved to margin",
-        "Lowest equity",
-        "Left",
-        "Naked leg aside",
-    ]
+    head = ["Book", "First guard", "Liquidated", "At mark", "Nearest", "Moved to margin", "Lowest", "Left"]
+    head.append("Naked leg aside")
     return table("Books with and without guards", head, rows, text_columns=3)
 
 
