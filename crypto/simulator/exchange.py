@@ -130,8 +130,6 @@ def advance(world: World, instant: int) -> int:
     run.instant = instant
     run.row = instant
     end_ms = rules.start_ms + instant * rules.bar_ms
-    if rules.margin_engine == 1:
-        use_tiers_of(world, end_ms)
     while run.status == RUNNING:
         time_ms, kind, index = _next_event(world, end_ms)
         if kind < 0:
@@ -145,6 +143,7 @@ def advance(world: World, instant: int) -> int:
     if rules.margin_engine == 1:
         liquidate_where_due(world, bar)
         deleverage_where_due(world, bar)
+        use_tiers_of(world, end_ms)  # the bar itself was under the tiers of its start
     revalue(world, bar)
     for leg in range(world.legs.shape[0]):
         order = world.legs[leg].order

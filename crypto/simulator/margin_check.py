@@ -9,7 +9,7 @@ from __future__ import annotations
 from crypto.compiled import kernel
 from crypto.margin import is_liquidatable, maintenance, notional_inverse, unrealised_inverse
 from crypto.simulator.state import INVERSE, MARK_HIGH, MARK_LOW, VALUE, World
-from crypto.simulator.valuation import asset_price
+from crypto.simulator.valuation import asset_price, coin_collateral, collateral_coins
 
 BISECTIONS = 60  # of the way from one mark to the next: leaves no visible error in float64
 
@@ -29,10 +29,22 @@ def use_tiers_of(world: World, time_ms: int) -> None:
 
 
 @kernel
-def adverse_mark(world: World, leg: int, bar: int) -> float:
-    """The bar's mark extreme that hurts the leg's position; the valuation price where the bar has no mark."""
+def rise_hurts(world: World, leg: int) -> bool:
+    """Whether a rise of the leg's mark lowers the surplus of its account: through the perp and the coins behind it."""
     row = world.legs[leg]
-    extreme = world.bars[leg, bar, MARK_HIGH if row.lots < 0 else MARK_LOW]
+    coins = collateral_coins(world, leg) if row.unified == 1 else 0.0
+    if coins == 0.0:
+        return bool(row.lots < 0)
+    size = row.lots * row.units_per_lot * row.value_price
+    rate = world.tiers[1, tier_column(world, leg, abs(size))] + row.closing_fee
+    return bool(size + coins * world.legs[leg - 1].value_price < rate * abs(size))
+
+
+@kernel
+def adverse_mark(world: World, leg: int, bar: int) -> float:
+    """The bar's mark extreme that hurts the leg's account; the valuation price where the bar has no mark."""
+    row = world.legs[leg]
+    extreme = world.bars[leg, bar, MARK_HIGH if rise_hurts(world, leg) else MARK_LOW]
     if extreme == extreme:
         return float(extreme)
     value = world.bars[leg, bar, VALUE]
@@ -86,11 +98,10 @@ def profit_at(world: World, leg: int, mark: float) -> float:
 @kernel
 def collateral_at(world: World, leg: int, bar: int, way: float) -> float:
     """What the pair's spot leg adds to its perp's unified account when spot moves with the perp's mark."""
-    spot, perp = world.legs[leg - 1], world.legs[leg]
-    if perp.unified == 0 or spot.wallet != perp.wallet or perp.kind == INVERSE:
+    if world.legs[leg].unified == 0:
         return 0.0
-    price = spot.value_price * mark_on_the_way(world, leg, bar, way) / perp.value_price
-    return float((spot.holding * spot.collateral_ratio - spot.debt - spot.owed) * price)
+    value = coin_collateral(world, leg)
+    return float(value * mark_on_the_way(world, leg, bar, way) / world.legs[leg].value_price) if value != 0.0 else 0.0
 
 
 @kernel
