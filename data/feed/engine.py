@@ -18,7 +18,7 @@ from data.feed.delay import STAMPED, Delay
 from data.feed.notes import channel_note
 from data.feed.segment import Kind, Record
 from data.feed.session import Answer, Taken
-from data.feed.settlements import IntervalChange, SettlementWatch
+from data.feed.settlements import HOURLY, IntervalChange, SettlementWatch, next_hour_ms
 from data.streams.events import (
     Acknowledged,
     Event,
@@ -177,10 +177,13 @@ class Engine:
 
     def _take(self, source: ChannelState, events: Sequence[Event], answers: list[Answer], received_ns: int) -> bool:
         """Take in the events of one frame; whether there were market data among them."""
+        if source.route.venue in HOURLY:
+            events = [_with_next_hour(event, received_ns) for event in events]
         first = events[0]
         if isinstance(first, _ABOUT_THE_CONNECTION):
             self._answer(source, first, answers)
-            return False
+            # dYdX acknowledges a subscription in the message that holds the first state.
+            return len(events) > 1 and self._take(source, events[1:], answers, received_ns)
         if len(events) == 1:
             verdict = self.state.apply(first, received_ns)
             if verdict is Verdict.APPLIED:
@@ -232,7 +235,9 @@ class Engine:
             else:
                 delay.measure(apart_ms, received_ns)
         if is_perp and event.next_settlement_ms:
-            change = self.watch.seen(key, event.next_settlement_ms, event.interval_hours, received_ns // 1_000_000)
+            # The venue's own stamp where there is one: our clock may be minutes off.
+            at_ms = received_ns // 1_000_000 if event.event_ms is None else event.event_ms
+            change = self.watch.seen(key, event.next_settlement_ms, event.interval_hours, at_ms)
             if change is not None:
                 self.counts.interval_changes += 1
                 self._interval_changes.append(change)
@@ -279,6 +284,13 @@ class Engine:
         for (venue, kind), symbols in _by_kind(source.tops).items():
             self.state.tops.invalidate(venue, kind, symbols)
         self._changed |= source.perps | source.tops
+
+
+def _with_next_hour(event: Event, received_ns: int) -> Event:
+    """The event of a venue that pays at every full hour, with the next one by the time of receipt."""
+    if not isinstance(event, PerpUpdate):
+        return event
+    return msgspec.structs.replace(event, next_settlement_ms=next_hour_ms(received_ns // 1_000_000))
 
 
 def _by_kind(keys: Iterable[Key]) -> dict[tuple[str, str], list[str]]:

@@ -84,12 +84,17 @@ class Feed:
         self._settlements = (
             None
             if reader is None
-            else SettlementReader(reader, times.settlement_waits, self._clock.wall_ms, self._settled, self._fail)
+            else SettlementReader(reader, times.settlement_waits, self.venue_ms, self._settled, self._fail)
         )
 
     def now_ns(self) -> int:
         """Time that is given to what is received."""
         return self._clock.now_ns()
+
+    def venue_ms(self, venue: str) -> int:
+        """The venue's time: by the stamps of its messages, else (OKX, Hyperliquid, dYdX) our wall clock."""
+        delay = self.engine.delays.get(venue)
+        return self._clock.wall_ms() if delay is None else int(self.now_ns() / 1e6 - delay.least_ms)
 
     def snapshot(self, wanted: Collection[str] | None = None) -> dict[str, Any]:
         """All instruments, or those wanted, as ``Board.snapshot``."""
@@ -201,7 +206,7 @@ class Feed:
             for change in self.engine.take_interval_changes():
                 log.warning("%s: %s", instrument(*change.key), interval_words(change))
                 self._note(interval_note(change))
-            for key, settlement_ms in self.engine.watch.take_due(now_ms):
+            for key, settlement_ms in self.engine.watch.take_due(self.venue_ms):
                 if self._settlements is not None:
                     self._settlements.start(key, settlement_ms)
             self._warn_of_clocks()

@@ -230,3 +230,55 @@ def test_names_both_ways(venue: str, kind: str, ours: str, theirs: str) -> None:
 def test_a_symbol_that_cannot_be_taken_apart_is_named() -> None:
     with pytest.raises(UsageError, match="'BTC' of okx"):
         venue_symbol("okx", "linear", "BTC")
+
+
+# --- settlements -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("off_ms", [-600_000, 0, 600_000])
+def test_a_clock_that_is_ten_minutes_off_neither_moves_nor_hides_a_settlement(off_ms: int) -> None:
+    plan = make_plans([], ["binance:linear:BTCUSDT"], [], {})[0]
+    engine = Engine(adapters())
+    engine.note(start_note())
+    engine.note(channel_note(1, plan.routes[0]))
+    settlement = 1_790_006_400_000  # 2026-09-21 16:00
+    for venue_ms, next_ms in ((-60_000, settlement), (-1000, settlement), (1000, settlement + 28_800_000)):
+        frame = encoded(binance_mark("BTCUSDT", settlement + venue_ms, 60_000.0, T=next_ms))
+        engine.frames(1, [frame], (settlement + venue_ms + off_ms) * 1_000_000)
+    assert engine.take_interval_changes() == []
+    assert engine.watch.take_due(lambda venue: 0) == [(("binance", "linear", "BTCUSDT"), settlement)]
+
+
+HYPERLIQUID = {
+    "channel": "activeAssetCtx",
+    "data": {"coin": "BTC", "ctx": {"markPx": "60000.0", "oraclePx": "60001.0", "funding": "0.0000125"}},
+}  # fmt: skip
+DYDX = {
+    "type": "subscribed", "connection_id": "c", "message_id": 1, "channel": "v4_markets",
+    "contents": {"markets": {"BTC-USD": {"oraclePrice": "60000.0", "nextFundingRate": "0.0000125"}}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("venue", "symbol", "message"), [("hyperliquid", "BTC", HYPERLIQUID), ("dydx", "BTC-USD", DYDX)]
+)
+def test_venues_that_pay_every_hour_have_a_next_settlement_and_are_not_stale(
+    venue: str, symbol: str, message: dict[str, Any]
+) -> None:
+    key = (venue, "linear", symbol)
+    route = adapter(venue).routes([Subscription("linear", Channel.PERP, (symbol,))])[0]
+    engine = Engine(adapters())
+    engine.note(start_note())
+    engine.note(channel_note(1, route))
+    board = Board(engine, FeedTimes(), [key])
+    hour = 1_790_006_400_000
+    at_ns = (hour - 1000) * 1_000_000
+    engine.frames(1, [encoded(message)], at_ns)
+    (held,) = board.snapshot(None, at_ns)["instruments"].values()
+    assert held["fields"]["next_settlement_ms"]["value"] == hour
+    assert not held["stale"]
+    assert board.stale(at_ns) == []
+    assert engine.watch.take_due(lambda venue: hour - 1) == []
+    engine.frames(1, [encoded(message)], (hour + 5) * 1_000_000)
+    assert engine.watch.take_due(lambda venue: hour + 5) == [(key, hour)]
+    assert engine.take_interval_changes() == []
