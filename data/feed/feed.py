@@ -74,6 +74,7 @@ class Feed:
         self._error: BaseException | None = None
         self._next_channel = 0
         self._warned_of_clock: set[str] = set()
+        self._known_stale: set[str] = set()
         times = options.times
         self.engine = Engine({plan.protocol.venue: plan.protocol for plan in plans})
         self.board = Board(self.engine, times, [key for plan in plans for key in plan.expected])
@@ -177,9 +178,12 @@ class Feed:
         except Exception as error:  # noqa: BLE001 - called from the event loop, which would only log it; run raises it
             self._fail(error)
             return _NOTHING
+        self._publish()
+        return taken
+
+    def _publish(self) -> None:
         if self.server is not None and self.server.has_subscribers:
             self.server.publish(self.board.names(self.engine.take_changed()))
-        return taken
 
     def _note(self, note: dict[str, Any]) -> None:
         if self._error is not None:
@@ -191,6 +195,7 @@ class Feed:
             self._fail(error)
             return
         self.engine.note(note)
+        self._publish()  # a lost connection makes stale what it told
 
     def _settled(self, event: FundingSettled) -> None:
         self._note(settled_note(event))
@@ -210,6 +215,14 @@ class Feed:
                 if self._settlements is not None:
                     self._settlements.start(key, settlement_ms)
             self._warn_of_clocks()
+            self._publish_ageing()
+
+    def _publish_ageing(self) -> None:
+        """Streaming clients hear of what became stale, or fresh again, because time went by and nothing came."""
+        if self.server is not None and self.server.has_subscribers:
+            stale = set(self.board.stale(self.now_ns()))
+            self.server.publish(stale ^ self._known_stale)
+            self._known_stale = stale
 
     async def _write_rows(self, rows: RowWriter, now_ms: int) -> None:
         """Write what is due, a few at a time, so that hundreds of instruments do not hold up the sockets."""

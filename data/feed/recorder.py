@@ -130,8 +130,12 @@ class Recorder:
         """
         if not self._unsynced or self._file < 0:
             return None
+        try:
+            descriptor = os.dup(self._file)
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
         self._unsynced = False
-        return partial(_sync_and_close, os.dup(self._file), self._path)
+        return partial(_sync_and_close, descriptor, self._path)
 
     def close(self) -> None:
         """End the segment and give the folder free. A second call does nothing."""

@@ -114,7 +114,8 @@ class FundingReader(Protocol):
 class SettlementReader:
     """Asks for the rate of each passed settlement, some seconds after it and again until the venue has it.
 
-    ``now_ms``: the venue's time as we know it. ``settled`` is called with each rate that was found, ``failed`` with an error of our own.
+    ``now_ms``: the venue's time as we know it. ``settled`` is called with each rate that was found, ``failed`` with an
+    error of our own.
     """
 
     reader: FundingReader

@@ -7,6 +7,7 @@ recording, and a replay of it ends with the same state; connection attempts stay
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from data.feed.clock import FeedClock
 from data.feed.feed import Feed, FeedOptions, FeedPlan
 from data.streams.protocol import Channel
 from tests.contract.feed_harness import (
@@ -413,3 +415,65 @@ async def test_nobody_listening_is_a_reason(tmp_path: Path) -> None:
             await until(lambda: feed.supervisors[0].attempts >= 3)
             assert is_stale(feed, MARKS)
     assert reasons(tmp_path)[0].startswith("cannot connect: ")
+
+
+@pytest.mark.asyncio
+async def test_a_streaming_client_hears_at_once_that_a_lost_connection_made_values_stale(tmp_path: Path) -> None:
+    async def once(peer: Peer) -> None:
+        await peer.send(binance_mark("BTCUSDT", NOW, 60_000.0))
+        await gone.wait()
+        peer.drop()
+
+    gone = asyncio.Event()
+    async with VenueServer(once, Refuse(503)) as venue:
+        feed = Feed([binance_plan(venue.url)], FeedOptions(tmp_path, socket=tmp_path / "s", proxy=False, times=TIMES))
+        task = asyncio.create_task(feed.run())
+        await until(lambda: field(feed, MARKS, "mark") == 60_000.0)
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b'{"get": "stream"}\n')
+        first = json.loads(await asyncio.wait_for(reader.readline(), 5.0))
+        gone.set()
+        then = json.loads(await asyncio.wait_for(reader.readline(), 5.0))
+        writer.close()
+        feed.stop()
+        await asyncio.wait_for(task, 5.0)
+    assert not first["instruments"][MARKS]["fields"]["mark"]["stale"]
+    assert then["instruments"][MARKS]["fields"]["mark"]["stale"]
+
+
+@pytest.mark.asyncio
+async def test_a_streaming_client_hears_that_values_grew_too_old(tmp_path: Path) -> None:
+    """The connection stays open and its route may be silent: only time goes by."""
+
+    async def once(peer: Peer) -> None:
+        await peer.send(binance_mark("BTCUSDT", NOW, 60_000.0))
+        await peer.stay()
+
+    times = replace(TIMES, silence_scale=100.0)
+    async with VenueServer(once) as venue:
+        clock = Shifted()
+        options = FeedOptions(tmp_path, socket=tmp_path / "s", proxy=False, times=times)
+        feed = Feed([binance_plan(venue.url)], options, clock=clock)
+        task = asyncio.create_task(feed.run())
+        await until(lambda: field(feed, MARKS, "mark") == 60_000.0)
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b'{"get": "stream"}\n')
+        await asyncio.wait_for(reader.readline(), 5.0)
+        clock.shift_ns = 4_000_000_000  # Binance's marks are good for 3 s
+        then = json.loads(await asyncio.wait_for(reader.readline(), 5.0))
+        writer.close()
+        feed.stop()
+        await asyncio.wait_for(task, 5.0)
+    assert then["instruments"][MARKS]["stale"]
+
+
+class Shifted(FeedClock):
+    """A feed's clock that can be moved on."""
+
+    shift_ns = 0
+
+    def now_ns(self) -> int:
+        return super().now_ns() + self.shift_ns
+
+    def __setattr__(self, name: str, value: int) -> None:
+        object.__setattr__(self, name, value)
