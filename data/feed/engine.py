@@ -258,7 +258,8 @@ class Engine:
     def _garbage(self, source: ChannelState, error: FrameError) -> None:
         self.counts.garbage += 1
         source.garbage += 1
-        log.warning("%s", error.message)
+        if source.garbage & (source.garbage - 1) == 0:  # the 1st, 2nd, 4th, ...: a venue that sends nothing else
+            log.warning("%s (unreadable so far on this connection: %d)", error.message, source.garbage)
 
     def _dialled(self, channel: int, route: Route) -> None:
         protocol = self._protocols.get(route.venue)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from crypto.errors import CarryError
 from data.feed.backoff import AttemptLimit
 from data.feed.clock import FeedClock
 from data.feed.engine import Engine
+from data.feed.lock import take_lock
 from data.feed.names import instrument
 from data.feed.notes import channel_note, interval_note, settled_note, start_note
 from data.feed.options import FeedTimes
@@ -81,6 +83,7 @@ class Feed:
         self.recorder = Recorder(options.out, options.recorder, self._prelude, self.now_ns)
         self.supervisors = _supervisors(plans, options, self)
         self.rows = None if options.rows is None else RowWriter(options.rows, options.row_seconds)
+        self._rows_lock = None if options.rows is None else take_lock(options.rows, "writes rows into", "--rows")
         self.server = None if options.socket is None else SnapshotServer(options.socket, self.snapshot, self.status)
         self._settlements = (
             None
@@ -149,6 +152,8 @@ class Feed:
                 self.recorder.close()
             except CarryError as error:
                 self._fail(error)
+            if self._rows_lock is not None:
+                os.close(self._rows_lock)
 
     # --- what connections report --------------------------------------------------------------------------------------
 

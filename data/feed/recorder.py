@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from crypto.errors import DataError, OutputError, RefusedError
+from data.feed.lock import take_lock
 from data.feed.segment import MAGIC, Frame, SegmentReader, frames_record, note_record
 
 SUFFIX = ".feed"
 TORN_SUFFIX = ".torn"
-LOCK_NAME = "feed.lock"
 FORMAT = 1
 _REMEDY = "free space on that disk or name another folder (--out); what was recorded so far is readable"
 
@@ -95,7 +93,7 @@ class Recorder:
         self._size = 0
         self._opened_ns = 0
         self._unsynced = False
-        self._lock = _take_lock(folder)
+        self._lock = take_lock(folder, "records into", "--out")
         try:
             self._cuts, self._number = _recover(folder)
             self._open_segment()
@@ -200,24 +198,6 @@ class Recorder:
         """A disk that fills up takes a part of a record: leave the segment ending with a whole one."""
         if written:
             os.ftruncate(self._file, self._size)
-
-
-def _take_lock(folder: Path) -> int:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            raise _unwritable(folder, error) from error
-        raise RefusedError(
-            f"another feed records into {folder}", remedy="stop it first, or name another folder (--out)"
-        ) from error
-    return lock
 
 
 def _recover(folder: Path) -> tuple[list[Cut], int]:

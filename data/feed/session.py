@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus
 
+from crypto.errors import UsageError
 from data.feed.backoff import retry_after_seconds
 from data.feed.connection import FrameConnection, open_connection
 from data.feed.options import FeedTimes
@@ -99,6 +100,13 @@ class Session:
             reason = _dial_reason(error)
             self._sink.closed(self.channel, reason)
             return Ended(reason, None, _wished_wait(error))
+        except (InvalidProxy, ImportError):
+            self._sink.closed(self.channel, "the proxy can't be used")
+            # What the library says quotes the proxy's address, password and all.
+            raise UsageError(
+                "the proxy that the environment names can't be used: it is no HTTP proxy (http://host:port)",
+                remedy="set HTTPS_PROXY to an HTTP proxy or unset it; SOCKS is not supported",
+            ) from None
         except BaseException:
             self._sink.closed(self.channel, "stopped")
             raise
@@ -239,4 +247,6 @@ def _dial_reason(error: BaseException) -> str:
 def _wished_wait(error: BaseException) -> float | None:
     if not isinstance(error, InvalidStatus):
         return None
-    return retry_after_seconds(error.response.headers.get("Retry-After"), datetime.now(UTC))
+    now = datetime.now(UTC)
+    wishes = [retry_after_seconds(value, now) for value in error.response.headers.get_all("Retry-After")]
+    return max((wish for wish in wishes if wish is not None), default=None)

@@ -477,3 +477,29 @@ class Shifted(FeedClock):
 
     def __setattr__(self, name: str, value: int) -> None:
         object.__setattr__(self, name, value)
+
+
+@pytest.mark.asyncio
+async def test_a_flood_of_garbage_is_counted_and_not_a_flood_of_log_lines(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flood = [b'{"broken":'] * 1000
+    async with VenueServer(says(*flood)) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        await until(lambda: feed.engine.counts.garbage >= 1000)
+        assert caplog.text.count("unreadable so far") <= 11  # 1, 2, 4, ... 512, and of a second connection
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("value", ["Wed, 21 Oct 99999999999 07:28:00 GMT", "1\r\nRetry-After: 2"])
+async def test_a_retry_after_that_is_nonsense_or_stands_twice_does_not_end_the_feed(tmp_path: Path, value: str) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 429 No\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n".encode())
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with running(tmp_path, binance_plan(url)):
+        await until(lambda: "handshake answered with HTTP 429" in reasons(tmp_path))
+    server.close()
+    await server.wait_closed()
