@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from crypto.errors import DataError
+from data.feed import checkpoint
 from data.feed.delay import STAMPED, Delay
 from data.feed.notes import channel_note
 from data.feed.segment import Kind, Record
@@ -111,6 +112,8 @@ class Engine:
             self._dialled(int(note["channel"]), msgspec.convert(note["route"], Route))
         elif name == "opened":
             self.channels[int(note["channel"])].is_open = True
+        elif name == checkpoint.NOTE:
+            checkpoint.restore(self, dict(note))
         elif name == "closed":
             self._closed(int(note["channel"]))
         elif name == "settled":
@@ -156,14 +159,14 @@ class Engine:
         changes, self._interval_changes = self._interval_changes, []
         return changes
 
-    def open_channels(self) -> list[dict[str, Any]]:
-        """Notes from which a reader that begins here learns what the channels' numbers mean."""
+    def prelude(self) -> list[dict[str, Any]]:
+        """Notes from which a reader that begins here learns what the channels' numbers mean and all that is held."""
         notes: list[dict[str, Any]] = []
         for channel, source in self.channels.items():
             notes.append(channel_note(channel, source.route))
             if source.is_open:
                 notes.append({"note": "opened", "channel": channel})
-        return notes
+        return [*notes, checkpoint.checkpoint_note(self)]
 
     def fingerprint(self) -> str:
         """SHA-256 over every value, time of receipt and order number that is held; equal states have equal ones."""

@@ -253,11 +253,11 @@ class Feed:
                 await asyncio.to_thread(sync)
 
     def _prelude(self) -> list[dict[str, Any]]:
-        """Notes at the start of a segment: of the first that a run begins, of the others which channels are open."""
+        """Notes at the start of a segment: of the first that a run begins, of the others what is open and held."""
         if not self._has_begun:
             self._has_begun = True
             return [start_note()]
-        return self.engine.open_channels()
+        return self.engine.prelude()
 
 
 def _supervisors(plans: Sequence[FeedPlan], options: FeedOptions, feed: Feed) -> list[Supervisor]:

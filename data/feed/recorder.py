@@ -112,10 +112,13 @@ class Recorder:
         return self._path
 
     def frames(self, channel: int, received_ns: int, frames: Sequence[Frame]) -> None:
-        """Append what one read of a channel's socket brought."""
-        self._append(frames_record(channel, received_ns, frames))
+        """Append what one read of a channel's socket brought, to a new segment when the last one is full.
+
+        What was appended before must have been taken in by then, because the new segment begins with what is held.
+        """
         if self._is_full(received_ns):
             self._rotate()
+        self._append(frames_record(channel, received_ns, frames))
 
     def note(self, received_ns: int, note: Note) -> None:
         """Append a note about the feed itself."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from crypto.errors import CarryError
 from crypto.units import iso
 from data.feed.names import instrument
@@ -39,6 +41,15 @@ class IntervalChange:
     hours: float | None
     before_ms: int
     next_ms: int
+
+
+class Schedule(msgspec.Struct, frozen=True, array_like=True):
+    """What the watch holds of one contract: next settlement, interval, last settlement that passed."""
+
+    key: Key
+    next_ms: int
+    hours: float | None
+    passed_ms: int | None
 
 
 @dataclass(slots=True)
@@ -85,6 +96,19 @@ class SettlementWatch:
                 self._mark_passed(key, next_ms)
         due, self._due = self._due, []
         return due
+
+    def dump(self) -> list[Schedule]:
+        """Everything that is held but what is due, which only a live feed asks for."""
+        return [
+            Schedule(key, next_ms, self._hours.get(key), self._passed.get(key))
+            for key, next_ms in self._next_ms.items()
+        ]
+
+    def load(self, schedules: list[Schedule]) -> None:
+        """Take over what ``dump`` gave, in place of what is held."""
+        self._next_ms = {held.key: held.next_ms for held in schedules}
+        self._hours = {held.key: held.hours for held in schedules if held.hours is not None}
+        self._passed = {held.key: held.passed_ms for held in schedules if held.passed_ms is not None}
 
     def _mark_passed(self, key: Key, settlement_ms: int) -> None:
         if settlement_ms > self._passed.get(key, 0):

@@ -133,9 +133,45 @@ async def test_a_recording_of_several_segments_and_runs_ends_with_the_live_state
         reader = RecordingReader(tmp_path)
         assert replay(reader, adapters()).engine.fingerprint() == feed.engine.fingerprint()
         assert len(reader.paths) > 5 * (run + 1)
-    # One segment alone can be read, too: its channels are declared at its start.
-    alone = replay(RecordingReader(reader.paths[3]), adapters())
-    assert alone.engine.counts.events > 0
+    # The last segment alone ends with the same: it begins with open channels and all that was held.
+    alone = replay(RecordingReader(reader.paths[-1]), adapters())
+    assert alone.engine.counts.events < 20
+    assert alone.engine.fingerprint() == feed.engine.fingerprint()
+
+
+@pytest.mark.asyncio
+async def test_a_later_segment_holds_all_that_later_records_build_on(tmp_path: Path) -> None:
+    """Bybit's changes without their snapshot, a settled rate, tops, and a connection that is lost afterwards."""
+    plans = make_plans([], ["bybit:linear:BTCUSDT", "okx:linear:BTCUSDT", "hyperliquid:linear:BTC"], [], {})
+    feed = Feed(plans, FeedOptions(tmp_path, recorder=RecorderOptions(segment_bytes=1)))
+    channel = feed.opening(plans[0].routes[0])
+    other = feed.opening(plans[2].routes[0])
+    feed.opened(channel)
+    feed.opened(other)
+    at_ns = NOW * 1_000_000
+    feed.frames(channel, [encoded(bybit_ticker("BTCUSDT", "snapshot", NOW, 5, **BYBIT_WHOLE))], at_ns)
+    feed.frames(other, [encoded(HYPERLIQUID)], at_ns)
+    event = FundingSettled(
+        venue="bybit", kind="linear", symbol="BTCUSDT", event_ms=NOW, settlement_ms=NOW, rate=0.1, mark=None
+    )  # fmt: skip
+    feed._note(settled_note(event))
+    feed.frames(
+        channel, [encoded(bybit_ticker("BTCUSDT", "delta", NOW + 100, 6, markPrice="17300.00"))], at_ns + SECOND
+    )
+    feed.closed(channel, "lost")
+    feed.recorder.close()
+    paths = RecordingReader(tmp_path).paths
+    assert len(paths) == 4
+    alone = replay(RecordingReader(paths[-1]), adapters()).engine
+    assert alone.counts.frames == 1
+    assert alone.fingerprint() == feed.engine.fingerprint()
+    assert replay(RecordingReader(tmp_path), adapters()).engine.fingerprint() == feed.engine.fingerprint()
+    reading = alone.state.perp(KEY, at_ns + SECOND)
+    assert reading is not None
+    assert (reading.mark.value, reading.index.value, reading.mark.stale) == (17_300.0, 17_227.36, True)
+    assert alone.settled[KEY].rate == 0.1
+    assert alone.watch.dump() == feed.engine.watch.dump()
+    assert alone.delays == feed.engine.delays
 
 
 @pytest.mark.asyncio
