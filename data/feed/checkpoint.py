@@ -39,7 +39,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     keys: list[Key]
     settled: list[FundingSettled]
     schedules: list[Schedule]
-    delays: dict[str, tuple[float, float, int]]
+    delays: dict[str, tuple[float, float, int, int]]
     channels: list[ChannelKeys]
 
 
@@ -51,7 +51,10 @@ def checkpoint_note(engine: Engine) -> dict[str, Any]:
         keys=sorted(engine.keys),
         settled=list(engine.settled.values()),
         schedules=engine.watch.dump(),
-        delays={venue: (delay.last_ms, delay.least_ms, delay.received_ns) for venue, delay in engine.delays.items()},
+        delays={
+            venue: (delay.last_ms, delay.least_ms, delay.received_ns, delay.jumps)
+            for venue, delay in engine.delays.items()
+        },
         channels=[
             ChannelKeys(number, sorted(channel.perps), sorted(channel.tops), sorted(channel.lacking))
             for number, channel in engine.channels.items()

@@ -132,7 +132,8 @@ class Engine:
             )
         counts, parse, route = self.counts, source.protocol.parse, source.route
         answers: list[Answer] = []
-        data_frames = 0
+        data_frames = data_events = 0
+        old_before = self.state.verdicts[Verdict.OUT_OF_ORDER]
         for frame in frames:
             try:
                 events = parse(route, frame)
@@ -142,12 +143,14 @@ class Engine:
             counts.events += len(events)
             if self._take(source, events, answers, received_ns):
                 data_frames += 1
+                data_events += len(events)
         counts.frames += len(frames)
         counts.frame_bytes += sum(map(len, frames))
         source.frames += data_frames
         if data_frames:
             source.last_ns = received_ns
-        return Taken(data_frames, answers, bool(source.lacking))
+        only_old = 0 < data_events <= self.state.verdicts[Verdict.OUT_OF_ORDER] - old_before
+        return Taken(data_frames, answers, bool(source.lacking), only_old)
 
     def take_changed(self) -> set[Key]:
         """Instruments that changed since the last call."""
@@ -277,6 +280,8 @@ class Engine:
     def _closed(self, channel: int) -> None:
         """Make stale all that this connection told of, or hand it to the connection that replaces it."""
         source = self.channels.pop(channel)
+        if not any(other.is_open and other.route.venue == source.route.venue for other in self.channels.values()):
+            self.delays.pop(source.route.venue, None)  # measured anew, should it have been wrong
         for other in self.channels.values():
             if other.is_open and (other.route.venue, other.route.name) == (source.route.venue, source.route.name):
                 other.perps |= source.perps

@@ -25,12 +25,14 @@ Answer = Acknowledged | Heartbeat
 class Taken:
     """What became of frames: how many carried market data, and the messages that concern the connection itself.
 
-    ``lacks_snapshot``: the connection sends changes of something whose snapshot it has not sent.
+    ``lacks_snapshot``: the connection sends changes of something whose snapshot it has not sent. ``only_old``: all the
+    market data were older than what is held.
     """
 
     data_frames: int
     answers: Sequence[Answer] = ()
     lacks_snapshot: bool = False
+    only_old: bool = False
 
 
 FIRST_SECONDS = 5.0  # for acknowledgements and snapshots, where the route sets no limit for its first message
@@ -139,7 +141,9 @@ class Session:
             self._lacks_since = None
         elif self._lacks_since is None:
             self._lacks_since = self._loop.time()
-        if taken.data_frames:
+        # Nothing but old data counts as silence: after one message with a stamp of tomorrow all others are old, until a
+        # new connection.
+        if taken.data_frames and not (taken.only_old and self.is_live.is_set()):
             self._last_frame = self._loop.time()
             self.is_live.set()
 

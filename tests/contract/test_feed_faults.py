@@ -503,3 +503,18 @@ async def test_a_retry_after_that_is_nonsense_or_stands_twice_does_not_end_the_f
         await until(lambda: "handshake answered with HTTP 429" in reasons(tmp_path))
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.asyncio
+async def test_a_stamp_of_tomorrow_does_not_make_a_connection_useless(tmp_path: Path) -> None:
+    """All that follows is older than it: stale by its age, and a new connection forgets the stamp."""
+
+    async def poisoned(peer: Peer) -> None:
+        await peer.send(binance_mark("BTCUSDT", NOW + 86_400_000, 1.0))
+        for number in range(10_000):
+            await peer.send(binance_mark("BTCUSDT", NOW + number, 60_000.0))
+            await asyncio.sleep(0.01)
+
+    async with VenueServer(poisoned, heal) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
+    assert reasons(tmp_path)[0] == "silent for 0.15 s"

@@ -318,3 +318,15 @@ def test_venues_that_pay_every_hour_have_a_next_settlement_and_are_not_stale(
     engine.frames(1, [encoded(message)], (hour + 5) * 1_000_000)
     assert engine.watch.take_due(lambda venue: hour + 5) == [(key, hour)]
     assert engine.take_interval_changes() == []
+
+
+def test_one_wrong_stamp_makes_nothing_late_and_ten_are_believed() -> None:
+    delay = Delay(50.0, 50.0, 0)
+    delay.measure(-86_400_000.0, SECOND)  # a stamp of tomorrow
+    delay.measure(60.0, 2 * SECOND)
+    assert delay.late_ms == pytest.approx(10.0, abs=0.5)
+    for number in range(10):  # our machine slept for an hour
+        delay.measure(-3_600_000.0, (3 + number) * SECOND)
+    assert delay.least_ms == -3_600_000.0
+    delay.measure(-3_590_000.0, 20 * SECOND)
+    assert delay.late_ms == pytest.approx(10_000.0, abs=2.0)
