@@ -19,9 +19,10 @@ from data.sources.completeness import Proof
 from data.sources.endpoints.known import interval_of, rest_of, series_route
 from data.sources.faults import BanError, KeyRefusedError
 from data.sources.ledger import FOLDER
-from data.sources.listings import all_listings, find_listings
-from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Source, Tally, series_key
+from data.sources.listings import all_listings, find_listings, series_key
+from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Source, Tally
 from data.sources.wire.columns import Listing
+from data.store.atomic import making
 from data.store.lake import Lake
 from data.store.rows import TIMED_SERIES
 from data.store.series import SeriesKey
@@ -88,7 +89,8 @@ def fetch(
 
     ``on_start`` gets the milliseconds of history to come over all symbols, ``on_progress`` those proven meanwhile.
     ``UsageError`` for names and ranges that can't be; ``FetchError`` when the venue can't be asked at all or does not
-    know a symbol; ``RefusedError`` when another fetch of this venue writes to the lake.
+    know a symbol; ``RefusedError`` when another fetch of this venue writes to the lake; ``OutputError`` when the lake
+    can't be written.
     """
     rest = rest_of(request.venue)
     series_route(rest, request.series, request.kind)
@@ -104,8 +106,9 @@ def fetch(
 def only_fetch(lake: Lake, venue: str) -> Iterator[None]:
     """Hold the venue's lock in the lake: two fetches would double the calls and could overwrite each other's rows."""
     path = Path(lake.root) / FOLDER / f"{venue}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    with making(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -142,7 +145,9 @@ async def _fetch(
 async def _listings(request: FetchRequest, client: Client) -> list[Listing]:
     if not request.every_symbol:
         in_archive = request.options.source is Source.ARCHIVE and bool(client.rest.archive_url)
-        return await find_listings(client, request.kind, tuple(dict.fromkeys(request.symbols)), ended=in_archive)
+        found = await find_listings(client, request.kind, request.symbols, ended=in_archive)
+        # One symbol in two spellings (BTCUSDT, BTC/USDT) is one series: two fetches of it would write over each other.
+        return list({entry.venue_id: entry for entry in found}.values())
     listed = await all_listings(client, request.kind)
     return [entry for entry in listed if entry.is_trading and entry.is_perpetual]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,6 +36,8 @@ class Rest:
     async def play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
+                if length := re.search(rb"content-length: (\d+)", head, re.IGNORECASE):
+                    await reader.readexactly(int(length[1]))
                 parts = urlsplit(head.split(b" ")[1].decode())
                 self.asked.append((parts.path, {name: values[0] for name, values in parse_qs(parts.query).items()}))
                 body = json.dumps(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]).encode()
@@ -79,6 +82,43 @@ async def test_rates_of_binance_and_bybit_at_their_settlement() -> None:
     assert int(binance.asked[0][1]["startTime"]) <= at <= int(binance.asked[0][1]["endTime"])
     assert bybit.asked[0][0] == "/v5/market/funding/history"
     assert int(bybit.asked[0][1]["endTime"]) >= at
+
+
+# Rows in the forms of the venues' documentation: OKX "Get funding rate history", Hyperliquid "fundingHistory", dYdX
+# "historicalFunding"; stamps as they were seen (dYdX stamps the block, some tenths of a second late).
+HOUR = 1_765_209_600_000  # 2025-12-08 16:00
+OTHERS: dict[str, tuple[str, str, Any, int, float, float | None]] = {
+    "okx": ("BTC-USDT-SWAP", "/api/v5/public/funding-rate-history", {"code": "0", "msg": "", "data": [
+        {"instType": "SWAP", "instId": "BTC-USDT-SWAP", "formulaType": "withRate", "fundingRate": "0.0000746604960499",
+         "realizedRate": "0.0000746572360545", "fundingTime": str(HOUR), "method": "current_period"},
+        {"instType": "SWAP", "instId": "BTC-USDT-SWAP", "formulaType": "withRate", "fundingRate": "0.5",
+         "realizedRate": "0.5", "fundingTime": str(HOUR - 28_800_000), "method": "current_period"},
+    ]}, HOUR, 0.0000746572360545, None),
+    "hyperliquid": ("BTC", "/info", [
+        {"coin": "BTC", "fundingRate": "-0.0000081", "premium": "-0.00012500", "time": HOUR + 43}
+    ], HOUR + 43, -0.0000081, None),
+    "dydx": ("BTC-USD", "/v4/historicalFunding/BTC-USD", {"historicalFunding": [
+        {"ticker": "BTC-USD", "rate": "0.00000625", "price": "91234.5", "effectiveAtHeight": "64000000",
+         "effectiveAt": "2025-12-08T16:00:00.219Z"},
+        {"ticker": "BTC-USD", "rate": "0.5", "price": "91000", "effectiveAtHeight": "63990000",
+         "effectiveAt": "2025-12-08T15:00:00.301Z"},
+    ]}, HOUR + 219, 0.00000625, 91_234.5),
+}  # fmt: skip
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("venue", OTHERS)
+async def test_rates_of_the_other_venues_at_their_settlement(venue: str) -> None:
+    symbol, path, answer, event_ms, rate, mark = OTHERS[venue]
+    rest = Rest(answer)
+    async with serving(rest), RestFundingReader({venue: rest.url}) as reader:
+        found = await reader.settled((venue, "linear", symbol), HOUR)
+        later = await reader.settled((venue, "linear", symbol), HOUR + 3_600_000)
+    assert found is not None
+    assert (found.venue, found.symbol, found.settlement_ms, found.event_ms) == (venue, symbol, HOUR, event_ms)
+    assert (found.rate, found.mark) == (rate, mark)
+    assert later is None  # what it lists is of another settlement
+    assert rest.asked[0][0] == path
 
 
 @pytest.mark.asyncio
