@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from research.laboratory.book_story import Story
 from research.report.markup import coloured, row, table
-from research.report.words import DASH, escape, instant, is_number, number, percent, plain_words, share
+from research.report.words import DASH, escape, instant, is_number, number, plain_words, share
 
 Pairs = Sequence[tuple[Story, Story]]
 
@@ -52,5 +52,5 @@ def _cells(story: Story) -> list[str]:
         number(story.top_ups, 0) if story.top_ups else DASH,
         share(story.lowest, 2),
         coloured(story.left - 1.0, share(story.left, 2)),
-        coloured(story.left_hedged - 1.0, f"{share(story.left_hedged, 2)} ({percent(story.left_hedged - 1.0)})"),
+        coloured(story.left_hedged - 1.0, share(story.left_hedged, 2)),
     ]
