@@ -44,6 +44,8 @@ def _cells(story: Story) -> list[str]:
     forced = DASH
     if event is not None:
         forced = f"{instant(event['time_ms'])} {'' if event['event'] == 'liquidation' else 'deleveraged'}".strip()
+    if story.used_up_ms is not None:
+        forced = f"{instant(story.used_up_ms)} wallet used up"
     return [
         escape(first),
         escape(forced),
