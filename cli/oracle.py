@@ -15,7 +15,7 @@ from rich.text import Text
 
 from cli.console import JsonFlag, emit, out, progress
 from crypto.errors import DataError, UsageError
-from crypto.oracle import ALTS, MAJORS, OracleReading, Rules, Source, Status, Verdict, evaluate
+from crypto.oracle import ALTS, MAJOR_ASSETS, MAJORS, OracleReading, Rules, Source, Status, Verdict, evaluate
 from crypto.units import BPS, iso, parse_iso, timeframe_ms
 from data.oracle_series import INPUTS, WEIGHTS, OracleRequest, OracleSeries, assets, rebuild
 from data.oracle_snapshot import SnapshotRequest, parse_snapshot, read_snapshot
@@ -24,7 +24,6 @@ from data.store.lake import Lake
 
 DEFAULT_LAKE = Path("data/lake")
 EXIT_HALTED = 4
-MAJOR_ASSETS = ("BTC", "ETH")
 _MAX_SPREAD = {True: 0.005, False: 0.02}
 _EPISODES_SHOWN = 8
 _STYLES = {Status.OK: "green", Status.DEGRADED: "yellow", Status.HALT: "bold red"}

@@ -33,6 +33,7 @@ from crypto.tiers import TierBook
 from crypto.units import iso
 from crypto.venues.registry import pair as find_pair
 from data.market import load_market
+from data.oracle_history import with_oracle
 from data.results import next_directory, write_results
 from data.settings import config_hash, settings_as_mapping
 from data.store.lake import Lake
@@ -61,13 +62,15 @@ def lake_of(settings: Settings) -> Path:
 def load(settings: Settings) -> MarketHistory:
     """The market of a run from its lake.
 
-    ``SettingsError`` names an unknown instrument, ``DataError`` what the lake does not hold.
+    ``SettingsError`` names an unknown instrument, ``DataError`` what the lake does not hold. With ``oracle.enabled``
+    the status of the composite price comes along.
     """
     pairs = [find_pair(item.spot, item.perp, settings.instruments) for item in settings.pairs]
     keys = [leg.key for pair in pairs for leg in (pair.spot, pair.perp)]
     spots = [pair.spot for pair in pairs] if settings.borrow.enabled else []
+    lake = Lake(lake_of(settings))
     market = load_market(
-        Lake(lake_of(settings)),
+        lake,
         keys,
         settings.run.timeframe,
         settings.run.start,
@@ -76,7 +79,7 @@ def load(settings: Settings) -> MarketHistory:
         borrow_assets=[(spot.venue, spot.base) for spot in spots],
     )
     _refuse_an_empty_stretch(market)
-    return market
+    return with_oracle(market, lake, settings)
 
 
 def _refuse_an_empty_stretch(market: MarketHistory) -> None:

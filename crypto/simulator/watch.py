@@ -184,6 +184,8 @@ def _latch_distance(world: World, pair: int, distance: float, has_perp: bool) ->
     if tripped:
         row.calm_until_ms = world.run[0].time_ms + rules.cooldown_ms
     limit = rules.min_distance if near else rules.min_sigmas
+    if not tripped:
+        limit = rules.restore_distance
     _set(world, pair, _NEAR, _R_NEAR, tripped, distance if near or not tripped else sigmas, limit)
 
 

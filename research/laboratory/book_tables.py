@@ -14,7 +14,8 @@ Pairs = Sequence[tuple[Story, Story]]
 def story_table(both: Pairs) -> str:
     """A row for each book and variant: first guard, liquidation, what is left."""
     rows = [row(name_of(story), _cells(story), text_cells=2) for pair in both for story in pair]
-    head = ["Book", "First guard", "Liquidated", "At mark", "Nearest", "Moved to margin", "Lowest equity", "Left"]
+    head = ["Book", "First guard", "Liquidated", "At mark", "Nearest", "Moved to margin", "Lowest", "Left"]
+    head.append("Naked leg aside")
     return table("Books with and without guards", head, rows, text_columns=3)
 
 
@@ -50,5 +51,6 @@ def _cells(story: Story) -> list[str]:
         share(story.nearest) if is_number(story.nearest) else DASH,
         number(story.top_ups, 0) if story.top_ups else DASH,
         share(story.lowest, 2),
-        coloured(story.left - 1.0, f"{share(story.left, 2)} ({percent(story.left - 1.0)})"),
+        coloured(story.left - 1.0, share(story.left, 2)),
+        coloured(story.left_hedged - 1.0, f"{share(story.left_hedged, 2)} ({percent(story.left_hedged - 1.0)})"),
     ]

@@ -78,6 +78,7 @@ def test_with_guards_margin_is_moved_in_before_the_venue_acts() -> None:
     assert guarded.left == pytest.approx(1.0, abs=1e-9)
     assert guarded.components["naked"] == 0.0
     assert bare.components["liquidation"] < 0.0
+    assert bare.left_hedged == pytest.approx(1.0 + bare.components["liquidation"] / 100_000.0, abs=1e-6)
 
 
 def test_a_closed_book_is_not_opened_again() -> None:
