@@ -11,6 +11,8 @@ from crypto.simulator.state import INSOLVENT, INVERSE, VALUE, World
 
 _BASIS, _DELTA, _COLLATERAL = int(Component.BASIS), int(Component.DELTA), int(Component.COLLATERAL)
 
+ROUNDING = 1e-9  # of the account: what sums of transfers and takeovers may leave below 0
+
 
 @kernel
 def unrealised(world: World, leg: int) -> float:
@@ -158,9 +160,15 @@ def measure_wallets(world: World, instant: int) -> float:
     total = 0.0
     for wallet in range(holdings.shape[0]):
         total += world.wallet_equity[instant, wallet]
-        if world.wallet_equity[instant, wallet] < 0.0:
-            stop_insolvent(world, wallet)
+    _stop_where_insolvent(world, instant, total)
     return total
+
+
+@kernel
+def _stop_where_insolvent(world: World, instant: int, total: float) -> None:
+    for wallet in range(world.holdings.shape[0]):
+        if world.wallet_equity[instant, wallet] < -ROUNDING * max(1.0, abs(total)):
+            stop_insolvent(world, wallet)
 
 
 @kernel

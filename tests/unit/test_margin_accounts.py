@@ -11,7 +11,7 @@ import pytest
 from crypto.ledger import Component, Flow
 from crypto.liquidation_stages import Stage
 from crypto.market import MarketHistory
-from crypto.settings import MarginEngine, Settings
+from crypto.settings import FirstLeg, MarginEngine, Settings, Style
 from crypto.simulator.exchange import measure_start
 from crypto.simulator.liquidation import MOST_STEPS
 from crypto.simulator.loop import grown, run_python, step_for_python
@@ -35,6 +35,7 @@ from tests.markets import (
     events,
     make_settings,
     market,
+    move,
     one_pair,
     perp,
     rows,
@@ -176,3 +177,50 @@ def test_beyond_the_last_step_in_stages_everything_is_closed() -> None:
     assert int(world.legs[1].lots) == 0
     steps = [row for row in world.journal[: world.run[0].journal_rows] if row.event == LIQUIDATION]
     assert len(steps) == MOST_STEPS + 1
+
+
+class TestOrdersFilledInsideABar:
+    def test_a_short_that_a_resting_order_opened_is_liquidated_in_the_same_bar(self) -> None:
+        """Filled at 100 on the way to 150; the perp wallet of 260 is gone at 126 and what is beyond is the fund's."""
+        path = np.array([100.0, 100.0, 100.0, 100.0, 150.0, 150.0])
+        settings = settings_of(
+            [BTC],
+            {"binance:spot": {"USDT": 1100.0}, "binance:linear": {"USDT": 260.0}},
+            execution={"style": Style.MAKER_FIRST, "first_leg": FirstLeg.PERP},
+        )
+        book = TierBook([flat_tiers(BTC[1], 0.01)])
+        result = run(settings, one_pair(BTC, path), book, {2.0: enter(1_000_000, -100_000)})
+        (fill, forced) = [entry for entry in events(result, "fill") if entry["instrument"] == BTC[1]]
+        assert fill["time_ms"] == forced["time_ms"] == START + 4 * HOUR_MS
+        assert result.status == "completed"
+        assert rows(result, Flow.TAKEOVER)["amount"] == pytest.approx([10 * 50.0 - 260.0], rel=1e-9)
+
+
+class TestDeficitOfAUnifiedWallet:
+    def test_the_fund_bears_what_coins_do_not_cover(self) -> None:
+        """A short of 10 against half a coin: with a gap of 1 it closes at 400, which costs 3,000 of the 950 left."""
+        path = np.array([100.0, 100.0, 100.0, 100.0, 400.0, 400.0])
+        settings = settings_of([BTC_BYBIT], {"bybit:unified": {"USDT": 1000.0}}, margin={"liquidity_gap": 1.0})
+        book = TierBook([flat_tiers(BTC_BYBIT[1], 0.01)])
+        result = run(settings, one_pair(BTC_BYBIT, path), book, {1.0: enter(500_000, -10_000)})
+        (found,) = events(result, "liquidation")
+        assert found["price"] == pytest.approx(400.0)
+        # 950 + 0.45 P + 10 (100 - P) = 0.1 P
+        assert found["mark_price"] == pytest.approx(1950 / 9.65, rel=1e-9)
+        left = 950 - 3000 + 0.45 * found["mark_price"]
+        assert rows(result, Flow.TAKEOVER)["amount"] == pytest.approx([-left], rel=1e-9)
+        assert result.status == "completed"
+
+
+def test_rounding_of_money_in_transit_ends_no_run() -> None:
+    settings = settings_of(
+        [BTC_ACROSS],
+        {"binance:spot": {"USDT": 5000.0}, "bybit:unified": {"USDT": 100.0}},
+        transfers={"cross_venue": True, "cross_venue_delay_ms": 3 * HOUR_MS, "cross_venue_fee": 1.0},
+    )
+    targets = {1.0: move(333.3), 2.0: move(100.1)}
+    result = run(settings, one_pair(BTC_ACROSS, 100.0, 10), TierBook([flat_tiers(BTC_ACROSS[1], 0.01)]), targets)
+    assert len(events(result, "transfer_arrived")) == 2
+    transit = result.wallet_names.index("in transit")
+    assert result.wallet_equity[-1, transit] < 0.0
+    assert result.status == "completed"
