@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crypto.errors import CarryError, RefusedError, UsageError
+from crypto.errors import CarryError, OutputError, RefusedError, UsageError
 from crypto.units import iso, timeframe_ms
 from data.credentials import Credentials
 from data.sources.archive import whole_months
@@ -153,7 +153,7 @@ async def _listings(request: FetchRequest, client: Client) -> list[Listing]:
 
 
 class _Stop:
-    """Set when the venue wants no more calls or refuses the key: the other symbols then end as well."""
+    """Set when the venue wants no more calls, refuses the key, or the lake can't be written: the others end as well."""
 
     def __init__(self) -> None:
         self.error: CarryError | None = None
@@ -168,7 +168,7 @@ async def _run(work: SeriesFetch, turns: asyncio.Semaphore, stop: _Stop) -> Seri
             await work.run()
         except CarryError as caught:
             error = caught
-            if isinstance(caught, BanError | KeyRefusedError):
+            if isinstance(caught, BanError | KeyRefusedError | OutputError):
                 stop.error = caught
     return SeriesOutcome(work.key, work.lo_ms, work.hi_ms, work.proof(), work.tally, error)
 
