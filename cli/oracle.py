@@ -228,7 +228,7 @@ def _widest_book(asset: str) -> float:
 
 def _age_limit(seconds: float) -> float:
     if not 0.0 <= seconds < math.inf:
-        raise UsageError(f"--max-age-s {seconds:g} is not a number of seconds from 0 on", remedy="give for example 3600")
+        raise UsageError(f"--max-age-s {seconds:g} is not a number of seconds from 0 on", remedy="for example 3600")
     return seconds
 
 

@@ -21,6 +21,7 @@ from data.sources.faults import BanError, KeyRefusedError
 from data.sources.ledger import FOLDER
 from data.sources.listings import all_listings, find_listings, series_key
 from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Source, Tally
+from data.sources.spent import SpentFile
 from data.sources.wire.columns import Listing
 from data.store.atomic import making
 from data.store.lake import Lake
@@ -129,7 +130,8 @@ async def _fetch(
     on_start: Callable[[int], None],
     on_progress: Callable[[int], None],
 ) -> FetchOutcome:
-    async with Client(rest_of(request.venue), client_options, credentials) as client:
+    spent = SpentFile(Path(lake.root) / FOLDER / f"{request.venue}.spent.json")
+    async with Client(rest_of(request.venue), client_options, credentials, spent=spent) as client:
         await client.read_clock()
         listings = await _listings(request, client)
         lo, hi = await _range(request, client)

@@ -244,5 +244,3 @@ def test_a_lake_that_cannot_be_written_ends_every_symbol(carry: Run, venue: Fake
     assert ["cannot write lake/bybit/linear/BTCUSDT" in entry["error"]["message"] for entry in ended.json["series"]] == [
         True, True]  # fmt: skip
     assert len(venue.asked("kline")) == 1  # of the first symbol
-
-
