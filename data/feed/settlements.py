@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 HOUR_MS = 3_600_000
 EARLY_MS = 60_000  # a venue may announce the next settlement so long before this one is over
+RECENT_MS = 30 * 60_000  # our choice: a feed that starts so soon after a settlement may have been stopped around it
 # They pay at every full hour and state no next settlement on their streams (venues.md 2.4, 2.5).
 HOURLY = frozenset({"hyperliquid", "dydx"})
 
@@ -68,6 +69,8 @@ class SettlementWatch:
 
     def seen(self, key: Key, next_ms: int, stated_hours: float | None, at_ms: int) -> IntervalChange | None:
         """The venue announces ``next_ms`` at ``at_ms``; returns the change when spacing or the next time changed."""
+        if key not in self._next_ms and stated_hours:
+            self._read_recent(key, next_ms - round(stated_hours * HOUR_MS), at_ms)
         before_ms = self._next_ms.get(key, next_ms)
         self._next_ms[key] = next_ms
         was_moved = False
@@ -109,6 +112,11 @@ class SettlementWatch:
         self._next_ms = {held.key: held.next_ms for held in schedules}
         self._hours = {held.key: held.hours for held in schedules if held.hours is not None}
         self._passed = {held.key: held.passed_ms for held in schedules if held.passed_ms is not None}
+
+    def _read_recent(self, key: Key, settlement_ms: int, at_ms: int) -> None:
+        """At the first word of a contract: have its last settlement read back when it was just now."""
+        if 0 <= at_ms - settlement_ms < RECENT_MS:
+            self._mark_passed(key, settlement_ms)
 
     def _mark_passed(self, key: Key, settlement_ms: int) -> None:
         if settlement_ms > self._passed.get(key, 0):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crypto.errors import CarryError, RefusedError, UsageError
+from crypto.errors import CarryError, OutputError, RefusedError, UsageError
 from crypto.units import iso, timeframe_ms
 from data.credentials import Credentials
 from data.sources.archive import whole_months
@@ -21,6 +21,7 @@ from data.sources.faults import BanError, KeyRefusedError
 from data.sources.ledger import FOLDER
 from data.sources.listings import all_listings, find_listings, series_key
 from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Source, Tally
+from data.sources.spent import SpentFile
 from data.sources.wire.columns import Listing
 from data.store.atomic import making
 from data.store.lake import Lake
@@ -129,7 +130,8 @@ async def _fetch(
     on_start: Callable[[int], None],
     on_progress: Callable[[int], None],
 ) -> FetchOutcome:
-    async with Client(rest_of(request.venue), client_options, credentials) as client:
+    spent = SpentFile(Path(lake.root) / FOLDER / f"{request.venue}.spent.json")
+    async with Client(rest_of(request.venue), client_options, credentials, spent=spent) as client:
         await client.read_clock()
         listings = await _listings(request, client)
         lo, hi = await _range(request, client)
@@ -153,7 +155,7 @@ async def _listings(request: FetchRequest, client: Client) -> list[Listing]:
 
 
 class _Stop:
-    """Set when the venue wants no more calls or refuses the key: the other symbols then end as well."""
+    """Set when the venue wants no more calls, refuses the key, or the lake can't be written: the others end as well."""
 
     def __init__(self) -> None:
         self.error: CarryError | None = None
@@ -168,7 +170,7 @@ async def _run(work: SeriesFetch, turns: asyncio.Semaphore, stop: _Stop) -> Seri
             await work.run()
         except CarryError as caught:
             error = caught
-            if isinstance(caught, BanError | KeyRefusedError):
+            if isinstance(caught, BanError | KeyRefusedError | OutputError):
                 stop.error = caught
     return SeriesOutcome(work.key, work.lo_ms, work.hi_ms, work.proof(), work.tally, error)
 

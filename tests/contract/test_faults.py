@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from pathlib import Path
@@ -327,3 +328,13 @@ def test_one_symbol_that_fails_leaves_the_others_alone(venue: FakeVenue, fetched
     assert (good.status, bad.status) == ("complete", "failed")
     assert isinstance(bad.error, CarryError)
     assert "HTTP 400" in bad.error.message
+
+
+def test_a_second_fetch_knows_what_the_first_spent(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
+    first = fetched("binance", "funding", T0)
+    noted = json.loads((Path(lake.root) / ".fetch" / "binance.spent.json").read_text())["spent"]
+    assert len(noted["funding"]) == first.series[0].tally.calls
+    venue.markets["ETHUSDT"] = venue.markets["BTCUSDT"]
+    fetched("binance", "funding", T0, symbols=("ETHUSDT",))
+    noted = json.loads((Path(lake.root) / ".fetch" / "binance.spent.json").read_text())["spent"]
+    assert len(noted["funding"]) == 2 * first.series[0].tally.calls

@@ -13,14 +13,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 
 from crypto.errors import DataError
 from data.feed.choice import adapters, make_plans
+from data.feed.export import export
 from data.feed.feed import Feed, FeedOptions
 from data.feed.funding_reader import RestFundingReader
+from data.feed.names import our_symbol
+from data.feed.notes import settled_note, start_note
 from data.feed.reading import RecordingReader
+from data.feed.recorder import Recorder, RecorderOptions
 from data.feed.replay import replay
+from data.store.lake import Lake
+from data.store.series import Provenance, SeriesKey
 from tests.contract.feed_harness import TIMES, until
 from tests.contract.feed_server import Peer, VenueServer, binance_mark
 
@@ -160,3 +167,24 @@ async def test_a_settlement_that_passes_is_read_back_recorded_and_replayed(tmp_p
     engine = replay(RecordingReader(tmp_path), adapters()).engine
     assert engine.settled["binance", "linear", "BTCUSDT"].rate == 0.00031
     assert engine.fingerprint() == feed.engine.fingerprint()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("venue", OTHERS)
+async def test_an_exported_rate_is_the_row_that_history_has_and_not_a_second_one(venue: str, tmp_path: Path) -> None:
+    symbol, _, answer, event_ms, rate, mark = OTHERS[venue]
+    async with serving(Rest(answer)) as rest, RestFundingReader({venue: rest.url}) as reader:
+        found = await reader.settled((venue, "linear", symbol), HOUR)
+    assert found is not None
+    recorder = Recorder(tmp_path / "feed", RecorderOptions(), lambda: [start_note()])
+    recorder.note(1, settled_note(found))
+    recorder.close()
+    lake = Lake(tmp_path / "lake")
+    key = SeriesKey(venue, "linear", our_symbol(venue, symbol), "funding")
+    history = {"time_ms": np.array([event_ms]), "funding_rate": np.array([rate])}
+    if mark is not None:
+        history["mark_price"] = np.array([mark])
+    lake.merge(key, history, Provenance("history"))
+    (exported,) = export(RecordingReader(tmp_path / "feed"), adapters(), lake)
+    assert (exported.merge.added, exported.merge.rows) == (0, 1)
+    assert lake.read(key).columns["time_ms"].tolist() == [event_ms]

@@ -54,6 +54,16 @@ def test_a_changed_interval_is_found_where_the_venue_states_it() -> None:
     assert watch.seen(KEY, EIGHT, 4.0, EIGHT - HOUR) == IntervalChange(KEY, 8.0, 4.0, EIGHT, EIGHT)
 
 
+@pytest.mark.parametrize(("after_ms", "due"), [(20_000, [(KEY, EIGHT)]), (31 * 60_000, [])])
+def test_a_feed_that_starts_soon_after_a_settlement_reads_it_back(after_ms: int, due: list[object]) -> None:
+    """It may have been stopped while it waited for the rate; where the interval is stated, the last one is known."""
+    watch = SettlementWatch()
+    assert watch.seen(KEY, EIGHT + 8 * HOUR, 8.0, EIGHT + after_ms) is None
+    assert watch.take_due(at(EIGHT + after_ms)) == due
+    assert watch.seen(KEY, EIGHT + 8 * HOUR, 8.0, EIGHT + after_ms + 1) is None
+    assert watch.take_due(at(EIGHT + after_ms + 1)) == []
+
+
 def test_settlements_that_passed_unseen_make_no_interval() -> None:
     """Off for 20 h of an 8 h contract: the step from the last one seen is 16 h, and nothing has changed."""
     watch = SettlementWatch()
