@@ -140,8 +140,8 @@ def _refuse_silent_sources(series: OracleSeries, period: str, oracle: OracleSett
     if heard.sum() < oracle.quorum:
         names = ", ".join(str(source.key) for source, is_heard in zip(series.sources, heard, strict=True) if is_heard)
         raise DataError(
-            f"oracle of {request.asset}: {heard.sum()} sources have usable prices {period} ({names or 'none'}),"
-            f" oracle.quorum = {oracle.quorum}: it would never be good and nothing be opened",
+            f"oracle of {request.asset}: sources with usable prices {period}: {names or 'none'}; fewer than"
+            f" oracle.quorum = {oracle.quorum}, so it would never be good and nothing be opened",
             remedy=f"ingest {request.asset} of further venues, lower oracle.quorum, or {_OFF}",
         )
 

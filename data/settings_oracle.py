@@ -33,7 +33,7 @@ def check_oracle(oracle: OracleSettings) -> Iterator[str]:
 def _check_sources(asset: str, keys: Sequence[str], oracle: OracleSettings) -> Iterator[str]:
     path = f"oracle.sources.{asset}"
     if len(keys) < oracle.quorum:
-        yield f"{path} names {len(keys)} sources, fewer than oracle.quorum = {oracle.quorum}: it would never be good"
+        yield f"{path} has fewer entries ({len(keys)}) than oracle.quorum = {oracle.quorum}: it would never be good"
     venues: set[str] = set()
     for place, key in enumerate(keys):
         try:

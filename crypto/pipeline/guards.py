@@ -12,6 +12,7 @@ from enum import IntEnum
 from crypto.compiled import kernel
 
 DAY_HOURS = 24.0
+ROUNDING = 1e-9  # of a limit
 FARTHEST = 1.0  # adverse moves beyond this fraction are all shown as this
 
 
@@ -27,8 +28,11 @@ class Guard(IntEnum):
 
 @kernel
 def latched_low(on: bool, value: float, trip: float, release: float) -> bool:
-    """State of a guard on a number that must not be low: trips below ``trip``, lets go at ``release`` (>= trip)."""
-    return value < release if on else value < trip
+    """State of a guard on a number that must not be low: trips below ``trip``, lets go at ``release`` (>= trip).
+
+    What was brought back to ``release`` itself may lie below it by its rounding.
+    """
+    return value < release * (1.0 - ROUNDING) if on else value < trip
 
 
 @kernel
@@ -69,13 +73,15 @@ def kept_fraction(equity: float, notional: float, maintenance_rate: float, dista
 
 @kernel
 def bars_until(milliseconds: float, bar_ms: int) -> int:
-    """Whole bars after which something that takes this long has happened, at least 1."""
+    """Whole bars after which something that takes this long (finite) has happened, at least 1."""
     return max(1, int(math.ceil(milliseconds / bar_ms)))
 
 
 @kernel
 def top_up_is_sooner(transfer_ms: float, order_ms: float, bar_ms: int) -> bool:
     """Whether a transfer helps no later than orders do, counted in bars; a tie goes to the transfer, which is free."""
+    if order_ms == math.inf:  # nothing fills now, and infinity has no whole number of bars
+        return True
     return bars_until(transfer_ms, bar_ms) <= bars_until(order_ms, bar_ms)
 
 

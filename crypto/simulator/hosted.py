@@ -61,6 +61,7 @@ from crypto.simulator.strategy import (
     switch_on,
 )
 from crypto.simulator.valuation import (
+    ROUNDING,
     free_cash,
     free_margin,
     measure_wallets,
@@ -109,7 +110,7 @@ class HostedExchange:
             for pair, quote in enumerate(self.world.quotes)
         ]
         self._marks = [(math.nan, math.nan)] * len(self.world.pairs)
-        self._has_resting = False
+        self._has_resting = self._rested_perp_filled = False
         self._planned: dict[int, float] = {}  # slippage of the order that is being sent, by leg
         holdings = self.world.holdings
         self._perps = [
@@ -187,33 +188,42 @@ class HostedExchange:
     def measure(self) -> None:
         """Equity, and what each pair sees of its position: once the resting orders of the instant have filled.
 
-        Those whose time is over end here. Where all money but the pairs' is account currency, equity is that money and
-        the pairs' profit, which is cheaper than going through all wallets.
+        Those whose time is over end here; perps that a resting order filled are checked for their margin.
         """
         if self._has_resting:
             self._expire()
+        if self._rested_perp_filled:
+            self._rested_perp_filled = False
+            self.risk.act_again(self._values, self._marks)
         world = self.world
-        if not self._is_simple:
+        if self._is_simple:
+            self._measure_simple()
+        else:
             judge_equity(world, measure_wallets(world, INSTANT))
             for pair in range(len(world.pairs)):
                 measure_position(world, pair)
-            self.risk.look()
-            return
+        self.risk.look()
+
+    def _measure_simple(self) -> None:
+        """Where all money but the pairs' is account currency, equity is that money and the pairs' profit.
+
+        That is cheaper than going through all wallets.
+        """
+        world = self.world
         for _, backing in self._backings:
             backing.unrealised = backing.notional = 0.0
         for leg, row, backing in self._perps:
             if row.lots != 0:
                 backing.unrealised += unrealised(world, leg)
                 backing.notional += notional(world, leg)
-        for wallet, backing in self._backings:
-            if backing.balance + backing.unrealised < 0.0:
-                stop_insolvent(world, wallet)
         equity = self._money
         for pair, row in enumerate(world.pairs):
             measure_position(world, pair)
             equity += row.pnl
+        for wallet, backing in self._backings:
+            if backing.balance + backing.unrealised < -ROUNDING * max(1.0, abs(equity)):
+                stop_insolvent(world, wallet)
         judge_equity(world, equity)
-        self.risk.look()
 
     def _count_money(self) -> float:
         """Account currency that no pair brought in, over all wallets."""
@@ -405,6 +415,7 @@ class HostedExchange:
         if row.kind == SPOT:
             fee, slippage = self._fill_spot(row, leg, order, lots, price, reference, fee_rate)
         else:
+            self._rested_perp_filled = self._rested_perp_filled or resting
             fee, slippage = fill_perp(world, leg, order, lots, price, reference, fee_rate, BAR)
         extra = [
             (self.names.assets[entry.asset], entry.amount)

@@ -90,30 +90,41 @@ class HostedRisk:
         """
         if not self._checks:
             return
-        if time_ms >= self._tiers_ms:
-            use_tiers_of(self._world, time_ms)
-            self._tiers_ms, self.moved = self._next_tiers_ms(), True
         events = self._events.pop(self._bar_at(time_ms), []) if self._events else []
         is_safe = self._is_safe(values, marks)
-        if is_safe and not events and not self._lit:
-            return
+        if not is_safe or events or self._lit:
+            self._act(values, marks, events, is_safe=is_safe)
+        if time_ms >= self._tiers_ms:  # the bar itself was under the tiers of its start
+            use_tiers_of(self._world, time_ms)
+            self._tiers_ms, self.moved = self._next_tiers_ms(), True
+
+    def act_again(self, values: Sequence[float], marks: Sequence[Extremes]) -> None:
+        """Check the margin once more, because the bar went on after it had filled a resting order of a perp."""
+        if self._checks:
+            booked, orders = self._show_bar(values, marks)
+            liquidate_where_due(self._world, BAR)
+            self._collect(booked, orders)
+
+    def _act(self, values: Sequence[float], marks: Sequence[Extremes], events: Sequence[int], *, is_safe: bool) -> None:
+        booked, orders = self._show_bar(values, marks)
+        for number in events:
+            self._world.adl_events[number].bar = BAR  # the record holds one bar
+        if not is_safe:
+            liquidate_where_due(self._world, BAR)
+        deleverage_where_due(self._world, BAR)
+        self._lit = any(row.adl_light >= 0 for _, row in self._perps)
+        self.moved = self.moved or self._lit or bool(events)
+        self._collect(booked, orders)
+
+    def _show_bar(self, values: Sequence[float], marks: Sequence[Extremes]) -> tuple[int, int]:
+        """Bring the bar's marks into the record; returns how many ledger rows and orders there are before."""
         self._prepare()
         bars = self._world.bars
         for pair, _ in self._perps:
             leg = 2 * pair + 1
             bars[leg, BAR, VALUE] = values[leg]
             bars[leg, BAR, MARK_LOW], bars[leg, BAR, MARK_HIGH] = marks[pair]
-        for number in events:
-            self._world.adl_events[number].bar = BAR  # the record holds one bar
-        booked, orders = self._run.ledger_rows, self._run.order_rows
-        if not is_safe:
-            liquidate_where_due(self._world, BAR)
-        deleverage_where_due(self._world, BAR)
-        self._lit = any(row.adl_light >= 0 for _, row in self._perps)
-        self.moved = self.moved or self._lit or bool(events)
-        if self._run.order_rows > orders or self._run.ledger_rows > booked:
-            self._collect(booked, orders)
-            self.moved = self.is_naked = True
+        return self._run.ledger_rows, self._run.order_rows
 
     def _next_tiers_ms(self) -> int:
         """When the next tier table takes effect."""
@@ -141,6 +152,9 @@ class HostedRisk:
 
     def _collect(self, booked: int, orders: int) -> None:
         """Keep the forced fills, and what else the venue booked, for the host."""
+        if self._run.order_rows == orders and self._run.ledger_rows == booked:
+            return
+        self.moved = self.is_naked = True
         fees: dict[int, float] = {}
         for entry in self._world.ledger[booked : self._run.ledger_rows]:
             if entry.flow in _FEES:

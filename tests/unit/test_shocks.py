@@ -133,7 +133,7 @@ def test_a_spike_moves_one_extreme_of_one_mark_bar(move: float) -> None:
         name
         for name in ("open", "high", "low", "close")
         if not np.array_equal(getattr(before, name), getattr(after, name))
-    ]  # noqa: E501
+    ]
     name = "high" if move > 0 else "low"
     assert changed == [name]
     assert np.flatnonzero(getattr(before, name) != getattr(after, name)).tolist() == [7]
