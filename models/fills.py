@@ -68,11 +68,18 @@ class CarryFills(ImmediateFillModel):
         self._leg, self._is_open = leg, is_open
 
     def limit_fill(self, asset: Security, order: LimitOrder) -> OrderEvent:
-        """The fill of a resting order, unless a liquidation of the same bar has cancelled it."""
+        """The fill of a resting order at the maker's fee, unless a liquidation of the same bar has cancelled it.
+
+        Lean takes an order at the last price for marketable and would charge the taker's. A perp's fee is on its price.
+        """
         event = super().limit_fill(asset, order)
-        if event.fill_quantity != 0 and not self._is_open(order.tag):
+        if event.fill_quantity == 0:
+            return event
+        if not self._is_open(order.tag):
             event.status, event.fill_quantity, event.fill_price = OrderStatus.SUBMITTED, 0, 0
-        return event
+            return event
+        found = self._leg.instrument
+        return self._charged(event, event.fill_price if found.kind is Kind.SPOT else asset.price, self._leg.row.maker)
 
     def market_fill(self, asset: Security, order: MarketOrder) -> OrderEvent:
         """The fill of a market order. Where the fee is taken out of the bought coin, Lean's fee model does it."""
@@ -82,11 +89,13 @@ class CarryFills(ImmediateFillModel):
             event.fill_price = round(instruction.price, _PLACES)
             event.message = FORCED
             return _with_fee(event, max(instruction.fee, _SMALLEST_FEE), instruction.asset)
-        row, found = self._leg.row, self._leg.instrument
-        if row.fee_in_base == 1 and event.fill_quantity > 0:
+        return self._charged(event, event.fill_price, self._leg.row.taker)
+
+    def _charged(self, event: OrderEvent, price: float, rate: float) -> OrderEvent:
+        if self._leg.row.fee_in_base == 1 and event.fill_quantity > 0:
             return event
-        value = traded_value(found, event.fill_quantity, event.fill_price)
-        return _with_fee(event, fees.fee(value, row.taker), found.settle)
+        value = traded_value(self._leg.instrument, event.fill_quantity, price)
+        return _with_fee(event, fees.fee(value, rate), self._leg.instrument.settle)
 
 
 def traded_value(instrument: Instrument, contracts: float, price: float) -> float:

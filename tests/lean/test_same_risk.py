@@ -242,10 +242,11 @@ def test_a_liquidation_in_hours_without_any_bar_comes_after_the_settlement_of_it
     assert [row.flow for row in ledger][:2] == [Flow.FUNDING, Flow.REALISED]
 
 
-@pytest.mark.parametrize("style", ["taker", "maker_first"])
-def test_shock_after_shock(both: Both, style: str) -> None:
+@pytest.mark.parametrize(("style", "first_leg"), [("taker", "spot"), ("maker_first", "spot"), ("maker_first", "perp")])
+def test_shock_after_shock(both: Both, style: str, first_leg: str) -> None:
     spikes = {hour: 1.5 + 0.01 * (hour % 30) for hour in range(34, 180, 3)}
-    found = both(Shock(spikes=spikes), execution__style=style, execution__leg_timeout_bars="2", **NO_SWITCH)
+    changes = {"execution__style": style, "execution__first_leg": first_leg, "execution__leg_timeout_bars": "2"}
+    found = both(Shock(spikes=spikes), **changes, **NO_SWITCH)
     assert len(found.journal(state.LIQUIDATION)) > 3
 
 
@@ -267,6 +268,15 @@ def test_a_unified_wallet_is_liquidated_on_its_coins_as_well(both: Both) -> None
     for shock in (SPIKE, fall):
         found = both(shock, text=UNIFIED, venue="bybit", portfolio__perp_leverage="3.0", **NO_SWITCH)
         assert found.journal(state.TRIP_OPENED)
+
+
+def test_a_perp_that_a_resting_order_opened_is_checked_at_the_extreme_of_its_own_bar(both: Both) -> None:
+    calm = both(Shock(), execution__style="maker_first", execution__first_leg="perp")
+    opened = next(row for row in calm.algorithm.exchange.world.orders if row.leg == 1)
+    hour = (opened.done_ms - START_MS) // HOUR_MS - 1
+    changes = {"execution__style": "maker_first", "execution__first_leg": "perp"}
+    found = both(Shock(spikes={hour: 2.5}), **changes, **NO_SWITCH)
+    assert found.journal(state.LIQUIDATION)[0][0] == opened.done_ms
 
 
 @pytest.mark.parametrize("seed", range(10))
