@@ -6,17 +6,19 @@ volume are in it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crypto.market import MarketHistory
+from crypto.market import InstrumentHistory, MarketHistory
 from crypto.settings import Settings
 from crypto.simulator.loop import run_python
 from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
 from data.lean_folder.export import ExportOptions, export
+from data.lean_market import load_lean_market
 from data.market import load_market
 from data.settings import load_settings
 from data.store.lake import Lake
@@ -86,4 +88,33 @@ def test_three_pairs_of_the_sample_trade_alike_on_both_engines(exported: Path, c
     algorithm = engine.new_algorithm(exported, {"config": CONFIG, **given})
     drive(algorithm, market)
     assert len(algorithm.exchange.world.orders) > 50
+    assert_same(algorithm, world, opens_at_last_close=False)
+
+
+def with_spikes(market: MarketHistory, spikes: dict[int, float]) -> MarketHistory:
+    """The market with the marks of some bars reaching further: up for a factor above 1, else down."""
+
+    def spiked(history: InstrumentHistory) -> InstrumentHistory:
+        if history.mark is None:
+            return history
+        high, low = history.mark.high.copy(), history.mark.low.copy()
+        for bar, factor in spikes.items():
+            (high if factor > 1.0 else low)[bar] = history.mark.open[bar] * factor
+        return replace(history, mark=replace(history.mark, high=high, low=low))
+
+    return replace(market, instruments=tuple(spiked(history) for history in market.instruments))
+
+
+def test_pairs_that_share_a_margin_account_are_liquidated_alike(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = LEAN | {"risk.max_drawdown": "1.0", "risk.naked_policy": "rehedge", "borrow.enabled": "true"}
+    settings = load_settings(engine.ROOT / CONFIG, [f"{name}={value}" for name, value in given.items()])
+    spikes = {bar: 1.3 + 0.1 * (bar % 5) if bar % 3 else 0.6 for bar in range(100, 4000, 97)}
+    market = with_spikes(sample_market(settings), spikes)
+    monkeypatch.setattr("main.load_lean_market", lambda *given: with_spikes(load_lean_market(*given), spikes))
+    world = run_python(build(settings, market).world, PythonPipeline())
+    algorithm = engine.new_algorithm(exported, {"config": CONFIG, **given})
+    drive(algorithm, market)
+    assert algorithm.exchange.run.liquidations == int(world.run[0].liquidations) > 3
     assert_same(algorithm, world, opens_at_last_close=False)
