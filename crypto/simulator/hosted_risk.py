@@ -1,8 +1,8 @@
 """The venue's risk engine and the guards on a hosted world: the embedded engine's functions, asked where they matter.
 
 Interpreted, one margin check and one look at the guards cost more than the rest of a bar. So after every full look the
-marks are kept up to which an account carries its margin; while neither its balance nor a position has changed, a bar
-that stays well inside them can neither liquidate nor trip a guard, and the functions would find nothing to do.
+marks are kept up to which an account carries its margin; while its balance has not fallen and no position changed, a
+bar that stays well inside them can neither liquidate nor trip a guard, and the functions would find nothing to do.
 Spec: docs/specs/lean.md.
 """
 
@@ -74,7 +74,7 @@ class HostedRisk:
         self._held: list[_Held] = []
         self._balances: list[tuple[Any, float]] = []
         self._is_calm = self._was_asked = False
-        self._has_same_balances = True  # as at the last full look, when the venue acted last
+        self._balances_hold = True  # none had less than at the last full look, when the venue acted last
         self.moved = True  # a position changed since the last full look
         self.is_naked = False  # a pair may have lost its hedge to the venue
         self.forced: list[ForcedFill] = []  # booked here and not yet by the host
@@ -135,11 +135,11 @@ class HostedRisk:
 
     def _is_safe(self, values: Sequence[float], marks: Sequence[Extremes]) -> bool:
         """Whether every account surely carries its margin at the bar's adverse marks."""
-        self._has_same_balances = True
+        self._balances_hold = True
         for account, balance in self._balances:
-            if account.balance != balance:
-                self._has_same_balances = False
-        if self.moved or not self._has_same_balances:
+            if account.balance < balance:
+                self._balances_hold = False
+        if self.moved or not self._balances_hold:
             return all(row.lots == 0 for _, row in self._perps)
         for held in self._held:
             extreme = marks[held.pair][1 if held.leg.lots < 0 else 0]
@@ -184,7 +184,7 @@ class HostedRisk:
 
     def _is_quiet(self) -> bool:
         """Whether no guard is on and surely none trips: far from liquidation and below every limit."""
-        if not self._is_calm or self.moved or not self._has_same_balances:
+        if not self._is_calm or self.moved or not self._balances_hold:
             return False
         gross = variance = 0.0
         nearest = math.inf
@@ -215,7 +215,7 @@ class HostedRisk:
         world = self._world
         self.is_naked = any(row.naked != 0 for row in world.pairs)
         self._is_calm = not any(row.guards or row.naked or row.unhedged_since_ms for row in world.pairs)
-        self._has_same_balances = True
+        self._balances_hold = True
         self._balances = [(account, account.balance) for _, account in self._accounts]
         self._held = [
             _Held(pair, leg, world.quotes[pair], world.pairs[pair], self._border(leg, world.pairs[pair].distance))
