@@ -13,7 +13,8 @@ import numpy as np
 
 from crypto.errors import DataError, UsageError
 from crypto.market import Floats, Integers
-from crypto.oracle import MAJORS, OracleArrays, OracleReading, Rules, Source, Status, composite_series, evaluate
+from crypto.oracle import OracleReading, Source, evaluate
+from crypto.oracle_composite import MAJORS, OracleArrays, Rules, Status, composite_series
 from crypto.units import iso, parse_iso, timeframe_ms
 from data.contract_terms import ContractTerms, contract_terms
 from data.grid import choose_series
@@ -66,7 +67,7 @@ class OracleSource:
 
 @dataclass(frozen=True, slots=True)
 class OracleSeries:
-    """Composite at every close of the grid. ``arrays`` are as ``crypto.oracle.OracleArrays``; notes are for people."""
+    """Composite at every close of the grid, with the inputs that it came from; ``notes`` are for people."""
 
     request: OracleRequest
     rules: Rules
