@@ -448,3 +448,9 @@ def test_names_are_escaped_on_the_page(lake: Path, tmp_path: Path) -> None:
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "SYNTHETIC MARKET" in page
+
+
+def test_a_range_turned_around_is_named(lake: Path) -> None:
+    one(lake, [8] * 3, [1e-4] * 3)
+    with pytest.raises(UsageError, match="nothing lies between 2024-02-01 and 2024-01-01"):
+        funding.load(lake, start="2024-02-01", end="2024-01-01")
