@@ -49,6 +49,7 @@ ITEMS = {
     "six-years": Item("six_years", "SixYearsSize", has_peer=True),
     "adl": Item("adl", "AdlSize"),
     "liquidation": Item("liquidation", "LiquidationSize"),
+    "margin-checks": Item("margin_checks", "MarginChecksSize"),
     "first-passage": Item("first_passage", "FirstPassageSize"),
     "lean-export": Item("lean_export", "ExportSize"),
     "lean-crossings": Item("lean_crossings", "CrossingsSize"),

@@ -58,7 +58,7 @@ class CrossingsSize:
     """How often the Python part of the slices is timed, and how many passes each time is the smallest of."""
 
     repeats: int = 7
-    passes: int = 8
+    passes: int = 24
 
 
 @contextmanager
@@ -253,7 +253,6 @@ def compare(size: CrossingsSize) -> list[Comparison]:
         root = write_folder(Path(folder))
         crossings = count_crossings(root)
         python = python_micros(root, size)
-    kinds = ", ".join(f"{count / crossings.slices:.3g} {cls}.{name}" for (cls, name), count in crossings.counts.items())
     return [
         Comparison(
             "lean-crossings",
@@ -264,8 +263,8 @@ def compare(size: CrossingsSize) -> list[Comparison]:
             Sample(tuple(estimate(crossings, value) for value in python)),
             MOST_TIMES_STOCK,
             Direction.BELOW,
-            f"a slice: {crossings.micros:.1f} us of crossings ({kinds}, "
-            f"{crossings.model_calls / crossings.slices:.3g} model calls), "
+            f"a slice: {sum(crossings.counts.values()) / crossings.slices:.1f} reads and "
+            f"{crossings.model_calls / crossings.slices:.2g} model call, {crossings.micros:.1f} us; "
             f"{min(python):.1f} us of Python at least, "
             f"{ORDERS_PER_SLICE * ORDER_US + CHARTS_US:.1f} us of orders and charts",
         )

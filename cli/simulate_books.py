@@ -31,12 +31,13 @@ def show_stories(title: str, both: Sequence[tuple[Story, Story]]) -> None:
         table.add_column(name, no_wrap=True)
     table.add_column("first guard", overflow="fold")
     table.add_column("liquidated", overflow="fold")
-    for name in ("nearest", "lowest", "left"):
+    for name in ("nearest", "lowest", "left", "aside"):
         table.add_column(name, justify="right", no_wrap=True)
     for pair in both:
         for story in pair:
             table.add_row(f"{story.book.leverage:g}x" if not story.guarded else "", *_cells(story))
     console.out.print(table)
+    console.out.print("aside: left, without what a naked leg gained or lost", style="dim")
 
 
 def _cells(story: Story) -> list[str]:
@@ -47,8 +48,11 @@ def _cells(story: Story) -> list[str]:
     forced = "-" if event is None else f"{short(event['time_ms'])} at {event['mark_price']:,.6g}"
     if event is not None and event["event"] == "deleveraging":
         forced += " by ADL"
+    if story.used_up_ms is not None:
+        forced = f"{short(story.used_up_ms)} wallet used up"
     nearest = "-" if story.nearest != story.nearest else f"{story.nearest:.1%}"
-    return ["on" if story.guarded else "off", first, forced, nearest, f"{story.lowest:.2%}", f"{story.left:.2%}"]
+    shares = [f"{value:.2%}" for value in (story.lowest, story.left, story.left_hedged)]
+    return ["on" if story.guarded else "off", first, forced, nearest, *shares]
 
 
 def short(time_ms: int) -> str:

@@ -68,6 +68,7 @@ class Rules(NamedTuple):
 
 MAJORS = Rules()
 ALTS = Rules(max_age_ms=10_000.0, deviation_floor=0.015, max_dispersion=0.03)
+MAJOR_ASSETS = ("BTC", "ETH")  # assets that MAJORS are for
 
 
 class Composite(NamedTuple):

@@ -94,6 +94,14 @@ class EarlyTiers(StrEnum):
     EARLIEST = "earliest"
 
 
+class OracleKind(StrEnum):
+    """What the composite price is made of: spot closes, marks, or last trades of perps where no mark is held."""
+
+    INDEX = "index"
+    MARK = "mark"
+    LAST = "last"
+
+
 class NakedPolicy(StrEnum):
     """What a pair does when the venue has closed its perp leg.
 
@@ -287,6 +295,34 @@ class RiskSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OracleSettings:
+    """The composite price that the oracle guard watches, rebuilt from the lake (docs/specs/oracle.md).
+
+    ``sources``: asset -> instrument keys, one per venue; an asset without an entry takes every venue of the lake.
+    ``weights`` by venue and ``quote_rates`` (units of ``unit`` per unit of a quote) add to what is built in.
+    Limits are fractions as in ``crypto.oracle.Rules``; ``_majors`` hold for BTC and ETH, ``_others`` for the rest.
+    ``max_mark_deviation``: of a perp's own price from the composite; 0: not compared.
+    """
+
+    enabled: bool = False
+    kind: OracleKind = OracleKind.INDEX
+    unit: str = "USDT"
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    quote_rates: Mapping[str, float] = field(default_factory=dict)
+    max_age_ms: int = 0
+    quorum: int = 3
+    degraded_quorum: int = 2
+    mad_factor: float = 5.0
+    deviation_floor_majors: float = 0.003
+    deviation_floor_others: float = 0.015
+    deviation_cap: float = 0.03
+    max_dispersion_majors: float = 0.01
+    max_dispersion_others: float = 0.03
+    max_mark_deviation: float = 0.03
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionSettings:
     """Order handling.
 
@@ -350,6 +386,7 @@ class Settings:
     signal: SignalSettings = field(default_factory=SignalSettings)
     portfolio: PortfolioSettings = field(default_factory=PortfolioSettings)
     risk: RiskSettings = field(default_factory=RiskSettings)
+    oracle: OracleSettings = field(default_factory=OracleSettings)
     margin: MarginSettings = field(default_factory=MarginSettings)
     adl: AdlSettings = field(default_factory=AdlSettings)
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)

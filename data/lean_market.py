@@ -34,12 +34,18 @@ def load_lean_market(root: Path, settings: Settings) -> MarketHistory:
 
     Start and end are the settings', or else what all mark series hold in common. ``DataError`` names a file that is
     missing, malformed or too short, and an instrument without symbol properties; ``SettingsError`` a bar length that
-    Lean does not have. A settlement that is missing in a series gets a NaN rate.
+    Lean does not have, and an oracle, which is not watched here. A settlement that is missing in a series gets a NaN
+    rate.
     """
     if settings.run.timeframe not in _RESOLUTIONS:
         raise SettingsError(
             f"run.timeframe = {settings.run.timeframe!r}: Lean has bars of {' and '.join(_RESOLUTIONS)} only",
             remedy='set run.timeframe to "1h" or "1m"',
+        )
+    if settings.oracle.enabled:
+        raise SettingsError(
+            "oracle.enabled = true: a run on Lean does not watch the price oracle",
+            remedy="set oracle.enabled = false, or run it with carry backtest",
         )
     keys = dict.fromkeys(key for pair in settings.pairs for key in (pair.spot, pair.perp))
     instruments = [instrument(key, settings.instruments) for key in keys]

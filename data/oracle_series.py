@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crypto.errors import DataError, UsageError
+from crypto.instruments import parse_key
 from crypto.market import Floats, Integers
 from crypto.oracle import MAJORS, OracleArrays, OracleReading, Rules, Source, Status, composite_series, evaluate
 from crypto.units import iso, parse_iso, timeframe_ms
@@ -34,6 +37,8 @@ class OracleRequest:
 
     Stored bars are known at their close only, so ``rules.max_age_ms`` is replaced by ``max_age_ms``: 0 demands that the
     venue traded in the bar that closes at the instant. ``unit``: common quote. ``quote_rates``: rates given by hand.
+    ``instruments``: the keys to use, one per venue, instead of one per venue that is held. ``quotes``: further quotes
+    whose rates are wanted.
     """
 
     asset: str
@@ -45,6 +50,8 @@ class OracleRequest:
     venues: tuple[str, ...] = ()
     weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
     quote_rates: Mapping[str, float] = field(default_factory=dict)
+    instruments: tuple[str, ...] = ()
+    quotes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in INPUTS:
@@ -66,13 +73,19 @@ class OracleSource:
 
 @dataclass(frozen=True, slots=True)
 class OracleSeries:
-    """Composite at every close of the grid. ``arrays`` are as ``crypto.oracle.OracleArrays``; notes are for people."""
+    """Composite at every close of the grid. ``arrays`` are as ``crypto.oracle.OracleArrays``; notes are for people.
+
+    ``quote_rates``: units of the common quote per unit of each quote, at every close. ``origins``: where each series
+    that was read comes from, conversions among them, by its key.
+    """
 
     request: OracleRequest
     rules: Rules
     close_ms: Integers
     sources: tuple[OracleSource, ...]
     arrays: OracleArrays
+    quote_rates: Mapping[str, Floats]
+    origins: Mapping[str, str]
     synthetic: bool
     notes: tuple[str, ...]
 
@@ -96,7 +109,9 @@ def rebuild(lake: Lake, request: OracleRequest, start: str = "", end: str = "") 
     chosen = _choose(held, request)
     rows = [(key, terms, lake.read(key)) for key, terms in chosen]
     close_ms = _instants([series for _, _, series in rows], request, start, end)
-    rates, notes = _quote_rates(lake, held, {terms.quote for _, terms, _ in rows}, request, close_ms)
+    quotes = {terms.quote for _, terms, _ in rows} | set(request.quotes)
+    used = [series for _, _, series in rows]
+    rates, notes = _quote_rates(lake, held, quotes, request, close_ms, used)
     sources = []
     for key, terms, series in rows:
         price, age = _price_and_age(series, close_ms)
@@ -111,17 +126,21 @@ def rebuild(lake: Lake, request: OracleRequest, start: str = "", end: str = "") 
         np.array([source.weight for source in sources]),
         rules,
     )
-    synthetic = any(series.info.provenance.synthetic for _, _, series in rows)
-    return OracleSeries(request, rules, close_ms, tuple(sources), arrays, synthetic, tuple(notes))
+    origins = {str(series.key): series.info.provenance.source for series in used}
+    synthetic = any(series.info.provenance.synthetic for series in used)
+    return OracleSeries(request, rules, close_ms, tuple(sources), arrays, rates, origins, synthetic, tuple(notes))
 
 
 def status_at(series: OracleSeries, times_ms: Integers) -> tuple[Floats, Integers]:
     """Value and status at each of ``times_ms``; an instant that the series does not have is a HALT without a value."""
-    places = np.searchsorted(series.close_ms, times_ms)
-    inside = np.minimum(places, len(series.close_ms) - 1)
-    found = series.close_ms[inside] == times_ms
-    value = np.where(found, series.arrays.value[inside], np.nan)
-    return value, np.where(found, series.arrays.status[inside], int(Status.HALT)).astype(np.int64)
+    status = column_at(series, series.arrays.status, times_ms, int(Status.HALT))
+    return column_at(series, series.arrays.value, times_ms, np.nan), status.astype(np.int64)
+
+
+def column_at(series: OracleSeries, column: NDArray[Any], times_ms: Integers, missing: float) -> NDArray[Any]:
+    """A column of the series at each of ``times_ms``; ``missing`` at an instant that the series does not have."""
+    places = np.minimum(np.searchsorted(series.close_ms, times_ms), len(series.close_ms) - 1)
+    return np.where(series.close_ms[places] == times_ms, column[places], missing)
 
 
 def assets(held: Iterable[SeriesKey], kind: str) -> dict[str, set[str]]:
@@ -138,6 +157,8 @@ def assets(held: Iterable[SeriesKey], kind: str) -> dict[str, set[str]]:
 
 def _choose(held: Sequence[SeriesKey], request: OracleRequest) -> list[tuple[SeriesKey, ContractTerms]]:
     """One series per venue: two contracts of one venue are not independent, so they don't count twice in a quorum."""
+    if request.instruments:
+        return [_named(held, request, name) for name in request.instruments]
     kinds, series = INPUTS[request.kind]
     best: dict[str, tuple[tuple[bool, int, str], SeriesKey, ContractTerms]] = {}
     for instrument in dict.fromkeys((key.venue, key.kind, key.symbol) for key in held if key.kind in kinds):
@@ -159,9 +180,28 @@ def _choose(held: Sequence[SeriesKey], request: OracleRequest) -> list[tuple[Ser
         raise DataError(
             f"no venue of the lake has {request.asset} for the composite {request.kind}"
             f" ({' or '.join(kinds)} {series} of {request.timeframe} or shorter)",
-            remedy=f"ingest it, or ask for one of: {', '.join(known[:12]) or 'none held'}; see also --kind",
+            remedy=f"ingest it, or ask for one of: {', '.join(known[:12]) or 'none held'};"
+            f" or for another kind: {', '.join(INPUTS)}",
         )
     return [(key, terms) for venue, (_, key, terms) in sorted(best.items()) if venue in (request.venues or best)]
+
+
+def _named(held: Sequence[SeriesKey], request: OracleRequest, name: str) -> tuple[SeriesKey, ContractTerms]:
+    """The series and terms of an instrument that the request names; ``DataError`` where it can't be a source."""
+    kinds, series = INPUTS[request.kind]
+    venue, kind, symbol = parse_key(name)
+    terms, key = contract_terms(venue, kind, symbol), choose_series(held, name, series, request.timeframe)
+    if kind not in kinds or terms is None or terms.base != request.asset:
+        raise DataError(
+            f"{name} is no source of a composite {request.kind} of {request.asset}",
+            remedy=f"name {' or '.join(kinds)} instruments of {request.asset}",
+        )
+    if key is None:
+        raise DataError(
+            f"no {series} of {name} of {request.timeframe} or shorter are held",
+            remedy="ingest or fetch them, or leave that source out; carry data list shows what is held",
+        )
+    return key, terms
 
 
 def _instants(rows: Sequence[Series], request: OracleRequest, start: str, end: str) -> Integers:
@@ -194,9 +234,17 @@ def _price_and_age(series: Series, close_ms: Integers) -> tuple[Floats, Floats]:
 
 
 def _quote_rates(
-    lake: Lake, held: Sequence[SeriesKey], quotes: set[str], request: OracleRequest, close_ms: Integers
+    lake: Lake,
+    held: Sequence[SeriesKey],
+    quotes: set[str],
+    request: OracleRequest,
+    close_ms: Integers,
+    used: list[Series],
 ) -> tuple[dict[str, Floats], list[str]]:
-    """Units of the common quote per unit of each quote: 1 for itself, by hand, or out of the lake's spot series."""
+    """Units of the common quote per unit of each quote: 1 for itself, by hand, or out of the lake's spot series.
+
+    Series that were read for it are added to ``used``.
+    """
     rates: dict[str, Floats] = {request.unit: np.ones(len(close_ms))}
     notes = []
     for quote in sorted(quotes - {request.unit}):
@@ -210,6 +258,7 @@ def _quote_rates(
             notes.append(f"no {quote}/{request.unit} spot series is held, so prices in {quote} are rejected")
             continue
         rates[quote] = _median_rate(found, request, close_ms)
+        used.extend(series for series, _ in found)
         names = ", ".join(series.key.instrument for series, _ in found)
         notes.append(f"{quote} converted to {request.unit} by {names}")
     return rates, notes

@@ -12,6 +12,7 @@ from crypto.errors import SettingsError, UsageError
 from crypto.instruments import Kind, parse_key
 from crypto.settings import PairSettings, Settings
 from crypto.units import DAY_MS, parse_iso
+from data.settings_oracle import check_oracle
 
 TIMEFRAMES = ("1m", "5m", "15m", "1h", "4h")
 
@@ -119,6 +120,20 @@ RANGES: Mapping[str, Rule] = {
     "risk.concentration_band": between(0, 100),
     "risk.oracle_recovery_bars": between(1, 1_000_000),
     "risk.naked_wait_hours": between(0, YEAR_HOURS),
+    "oracle.unit": ASSET,
+    "oracle.sources.*.*": Rule("an instrument key, venue:kind:SYMBOL", bool),
+    "oracle.weights.*": POSITIVE,
+    "oracle.quote_rates.*": POSITIVE,
+    "oracle.max_age_ms": between(0, 30 * DAY_MS),
+    "oracle.quorum": between(1, 100),
+    "oracle.degraded_quorum": between(1, 100),
+    "oracle.mad_factor": between(0, 1_000),
+    "oracle.deviation_floor_majors": between(0, 1),
+    "oracle.deviation_floor_others": between(0, 1),
+    "oracle.deviation_cap": above(0, 1),
+    "oracle.max_dispersion_majors": above(0, 1),
+    "oracle.max_dispersion_others": above(0, 1),
+    "oracle.max_mark_deviation": between(0, 1),
     "margin.tier_files.*.venue": matching(r"[a-z0-9_-]+", "the name of a venue"),
     "margin.tier_files.*.path": Rule("the path of a file", bool),
     "margin.tier_files.*.effective": Rule(
@@ -153,6 +168,8 @@ FREE_NAMES: Mapping[str, Rule] = {
     "fees.override.*": Rule("maker or taker", lambda name: name in ("maker", "taker")),
     "borrow.hourly_rate.*": ASSET,
     "margin.collateral_ratio.*": ASSET,
+    "oracle.sources": ASSET,
+    "oracle.quote_rates": ASSET,
 }
 
 
@@ -252,4 +269,5 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]], ...] 
     ),
     (("risk.min_distance", "risk.restore_distance", "risk.min_sigmas", "risk.restore_sigmas"), _check_distance),
     (("fees.override", "instruments"), _check_instrument_tables),
+    (("oracle",), lambda settings: check_oracle(settings.oracle)),
 )

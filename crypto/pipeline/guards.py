@@ -73,13 +73,15 @@ def kept_fraction(equity: float, notional: float, maintenance_rate: float, dista
 
 @kernel
 def bars_until(milliseconds: float, bar_ms: int) -> int:
-    """Whole bars after which something that takes this long has happened, at least 1."""
+    """Whole bars after which something that takes this long (finite) has happened, at least 1."""
     return max(1, int(math.ceil(milliseconds / bar_ms)))
 
 
 @kernel
 def top_up_is_sooner(transfer_ms: float, order_ms: float, bar_ms: int) -> bool:
     """Whether a transfer helps no later than orders do, counted in bars; a tie goes to the transfer, which is free."""
+    if order_ms == math.inf:  # nothing fills now, and infinity has no whole number of bars
+        return True
     return bars_until(transfer_ms, bar_ms) <= bars_until(order_ms, bar_ms)
 
 

@@ -179,6 +179,12 @@ def measure(world: World, instant: int) -> None:
 def look(world: World, instant: int) -> None:
     """Let the guards look at every pair that was measured, and say what its position needs besides the signal."""
     watch(world, instant)
+    note_attention(world)
+
+
+@kernel
+def note_attention(world: World) -> None:
+    """Say what every pair's position needs besides the signal."""
     for pair in range(world.pairs.shape[0]):
         world.quotes[pair].attention = _attention(world, pair)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from crypto.ledger import COMPONENT_NAMES, Flow
 from crypto.market import MarketHistory
+from crypto.oracle import Status
 from crypto.pipeline.orders import Intent, OrderKind, OrderReason
 from crypto.pipeline.portfolio import Action
 from crypto.pipeline.post_trade import fill_trips, summarise
@@ -75,7 +76,7 @@ def outcome(
             _traded_value(ledger, world),
             trips,
         ),
-        policies=_policies(world, settings),
+        policies={**_policies(world, settings), "price oracle": _oracle_counts(market, settings, count - 1)},
         provenance={**provenance, "notes": [*market.notes, *setup.notes]},
         settings=plain_settings,
     )
@@ -179,6 +180,17 @@ def _policies(world: World, settings: Settings) -> dict[str, Any]:
             "borne by the insurance fund": float(run.fund_paid),
         },
     }
+
+
+def _oracle_counts(market: MarketHistory, settings: Settings, bars: int) -> dict[str, Any] | str:
+    """Bars of the run by status of the oracle, for each asset and perp that it watched."""
+    if not market.oracle:
+        return "off"
+    counts: dict[str, Any] = {"policy": settings.oracle.kind.value}
+    for name, status in sorted(market.oracle.items()):
+        for code in Status:
+            counts[f"{name} {code.name.lower()}"] = int(np.count_nonzero(status[:bars] == code))
+    return counts
 
 
 class _Context(NamedTuple):

@@ -139,11 +139,12 @@ def build(settings: Settings, market: MarketHistory, book: TierBook | None = Non
 
 
 def _oracle(pairs: Sequence[Pair], market: MarketHistory) -> Any:
-    """Oracle status by pair and bar; good throughout where the market brings none for the asset."""
+    """Oracle status by pair and bar, the worse of asset and perp; good throughout where the market brings neither."""
     table = np.zeros((len(pairs), market.open_ms.size), dtype=np.int8)
     for number, pair in enumerate(pairs):
-        if pair.perp.base in market.oracle:
-            table[number] = market.oracle[pair.perp.base]
+        for name in (pair.perp.base, pair.perp.key):
+            if name in market.oracle:
+                table[number] = np.maximum(table[number], market.oracle[name])
     return table
 
 

@@ -144,7 +144,7 @@ def watch(world: World, instant: int) -> None:
             _latch_distance(world, pair, distance, has_perp)
         _latch_unhedged(world, pair)
         _latch_light(world, pair)
-        _latch_concentration(world, pair)
+        latch_concentration(world, pair)
         _latch_oracle(world, pair, instant)
         if row.direction == 0:
             row.guards &= _ORACLE
@@ -186,6 +186,8 @@ def _latch_distance(world: World, pair: int, distance: float, has_perp: bool) ->
     if tripped:
         row.calm_until_ms = world.run[0].time_ms + rules.cooldown_ms
     limit = rules.min_distance if near else rules.min_sigmas
+    if not tripped:
+        limit = rules.restore_distance
     _set(world, pair, _NEAR, _R_NEAR, tripped, distance if near or not tripped else sigmas, limit)
 
 
@@ -223,7 +225,7 @@ def _latch_light(world: World, pair: int) -> None:
 
 
 @kernel
-def _latch_concentration(world: World, pair: int) -> None:
+def latch_concentration(world: World, pair: int) -> None:
     """Perp notional of the pair's asset, or of its venue, beyond its share of equity by more than the band."""
     rules, equity = world.rules[0], world.run[0].equity
     on_venue, in_asset = 0.0, 0.0

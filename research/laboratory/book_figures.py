@@ -26,8 +26,18 @@ def marks_of(market: MarketHistory, key: str) -> tuple[Integers, Floats, Floats,
     return market.open_ms + market.bar_ms, bars.low, bars.high, bars.close
 
 
-def timeline_figure(key: str, title: str, market: MarketHistory, open_ms: int, both: Pairs) -> Figure:
-    """Mark, distances and equity of all books of one direction, over the time from shortly before the opening."""
+def timeline_figure(
+    key: str,
+    title: str,
+    market: MarketHistory,
+    open_ms: int,
+    both: Pairs,
+    shocks: Sequence[tuple[int, int, str]] = (),
+) -> Figure:
+    """Mark, distances and equity of all books of one direction, from shortly before the opening.
+
+    ``shocks``: from, to (ms) and name; shaded.
+    """
     perp = both[0][0].book.pairs[0].perp
     time_ms, low, high, close = marks_of(market, perp)
     kept = time_ms >= open_ms - 6 * 3_600_000
@@ -48,18 +58,32 @@ def timeline_figure(key: str, title: str, market: MarketHistory, open_ms: int, b
     layout["yaxis2"] |= {"rangemode": "tozero"}
     layout["hovermode"] = "closest"
     layout.pop("hoversubplots", None)
-    layout["shapes"] = [_opening(open_ms)]
+    layout["shapes"] = [_opening(open_ms), *(_shade(*shock[:2]) for shock in shocks)]
+    layout["annotations"] += [_number(place, shock[0]) for place, shock in enumerate(shocks)]
     ends = "; ".join(
         f"{bare.book.leverage:g}x: {share(bare.left)} left without guards, {share(guarded.left)} with"
         for bare, guarded in both
     )
     note = "Cross: the venue liquidates. Circle: the first guard acts. Diamond: ADL. Grey line: the book opens."
+    note += " Numbers: the shocks of the table above." if shocks else ""
     return finish(key, title, note, f"Timelines of {len(both)} books. {ends}.", data, layout, 820, is_time=False)
 
 
 def _opening(open_ms: int) -> dict[str, Any]:
     where = {"xref": "x", "yref": "paper", "x0": open_ms, "x1": open_ms, "y0": 0, "y1": 1}
     return {"type": "line", **where, "line": {"width": 1, "color": "rgba(140,140,150,0.7)"}}
+
+
+def _shade(start_ms: int, end_ms: int) -> dict[str, Any]:
+    where = {"xref": "x", "yref": "paper", "x0": start_ms, "x1": end_ms, "y0": 0, "y1": 1}
+    return {"type": "rect", **where, "line": {"width": 0}, "fillcolor": "rgba(213,94,0,0.10)", "layer": "below"}
+
+
+def _number(place: int, start_ms: int) -> dict[str, Any]:
+    """The number of a shock on the top edge; neighbours take turns in height."""
+    where = {"xref": "x", "yref": "paper", "x": start_ms, "y": 0.995 - 0.022 * (place % 4)}
+    text = {"text": str(place + 1), "showarrow": False, "font": {"size": 11}}
+    return {**where, **text, "xanchor": "left", "yanchor": "top"}
 
 
 def _lines(story: Story, slot: int, name: str) -> list[dict[str, Any]]:

@@ -50,6 +50,16 @@ class Story:
     closed_ms: int | None
 
     @property
+    def used_up_ms(self) -> int | None:
+        """When the run ended early, because a wallet held less than nothing: nobody liquidates borrowed coins here."""
+        return None if self.result.status == "completed" else int(self.result.time_ms[-1])
+
+    @property
+    def left_hedged(self) -> float:
+        """``left`` without what the naked leg gained or lost: that is luck."""
+        return self.left - self.components["naked"] / float(self.result.equity[self.opened])
+
+    @property
     def liquidation(self) -> Mapping[str, Any] | None:
         """The venue's first liquidation of the book."""
         return next((entry for entry in self.forced if entry["event"] == "liquidation"), None)
@@ -93,7 +103,7 @@ def _first_guard(later: list[Mapping[str, Any]]) -> GuardEvent | None:
         if entry["event"] == "guard_tripped":
             action = _action(later[place:])
             return GuardEvent(int(entry["time_ms"]), str(entry["reason"]), entry["value"], entry["limit"], action)
-        if entry["event"] == "kill":
+        if entry["event"] == "kill_switch":
             return GuardEvent(int(entry["time_ms"]), "drawdown", entry["equity"], entry["peak_equity"], "close")
         if _acts(entry):
             return GuardEvent(int(entry["time_ms"]), str(entry["reason"]), None, None, str(entry["action"]))
@@ -128,6 +138,7 @@ def story_payload(story: Story) -> dict[str, Any]:
         "liquidations": sum(entry["event"] == "liquidation" for entry in story.forced),
         "deleveragings": sum(entry["event"] == "deleveraging" for entry in story.forced),
         "equity_left": story.left,
+        "equity_left_without_naked": story.left_hedged,
         "lowest_equity": story.lowest,
         "nearest_liquidation": story.nearest,
         "moved_to_margin": story.top_ups,

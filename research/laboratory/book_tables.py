@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from research.laboratory.book_story import Story
 from research.report.markup import coloured, row, table
-from research.report.words import DASH, escape, instant, is_number, number, percent, plain_words, share
+from research.report.words import DASH, escape, instant, is_number, number, plain_words, share
 
 Pairs = Sequence[tuple[Story, Story]]
 
@@ -14,7 +14,8 @@ Pairs = Sequence[tuple[Story, Story]]
 def story_table(both: Pairs) -> str:
     """A row for each book and variant: first guard, liquidation, what is left."""
     rows = [row(name_of(story), _cells(story), text_cells=2) for pair in both for story in pair]
-    head = ["Book", "First guard", "Liquidated", "At mark", "Nearest", "Moved to margin", "Lowest equity", "Left"]
+    head = ["Book", "First guard", "Liquidated", "At mark", "Nearest", "Moved to margin", "Lowest", "Left"]
+    head.append("Naked leg aside")
     return table("Books with and without guards", head, rows, text_columns=3)
 
 
@@ -43,6 +44,8 @@ def _cells(story: Story) -> list[str]:
     forced = DASH
     if event is not None:
         forced = f"{instant(event['time_ms'])} {'' if event['event'] == 'liquidation' else 'deleveraged'}".strip()
+    if story.used_up_ms is not None:
+        forced = f"{instant(story.used_up_ms)} wallet used up"
     return [
         escape(first),
         escape(forced),
@@ -50,5 +53,6 @@ def _cells(story: Story) -> list[str]:
         share(story.nearest) if is_number(story.nearest) else DASH,
         number(story.top_ups, 0) if story.top_ups else DASH,
         share(story.lowest, 2),
-        coloured(story.left - 1.0, f"{share(story.left, 2)} ({percent(story.left - 1.0)})"),
+        coloured(story.left - 1.0, share(story.left, 2)),
+        coloured(story.left_hedged - 1.0, share(story.left_hedged, 2)),
     ]

@@ -19,9 +19,10 @@ from crypto.pipeline.features import Features
 from crypto.pipeline.orders import OrderReason
 from crypto.pipeline.portfolio import Account, Action, Filters, Target, perp_base_per_lot
 from crypto.pipeline.reasons import Reason
+from crypto.pipeline.risk import Approved, Refused
 from crypto.pipeline.rules import values_of
 from crypto.pipeline.signal import Position, Signal
-from crypto.pipeline.stages import CarrySignal, PairAllocator
+from crypto.pipeline.stages import CarrySignal, LimitGuard, PairAllocator
 from crypto.result import BacktestResult
 from crypto.settings import NakedPolicy, PairSettings, Settings
 from crypto.simulator.python_strategy import PythonPipeline
@@ -151,30 +152,55 @@ def _borrowed(spots: Sequence[Instrument]) -> Mapping[str, list[str]]:
     return assets
 
 
-class OpenAndHold:
-    """Signal and allocator of the book: opens it at ``open_ms`` in its exact size, never again, never enlarges it.
+@dataclass(frozen=True, slots=True)
+class Disruption:
+    """What the venue does to the book's strategy. ``dark``: spans (ms, end exclusive) in which nothing can be sent.
 
-    ``guarded``: afterwards the default signal may close it (flip, blow-out, drawdown); otherwise nothing does.
+    ``recalled_ms``: from then on borrowed coins have to be given back; None: never.
     """
 
-    def __init__(self, book: Book, open_ms: int, *, guarded: bool) -> None:
-        self._book, self._open_ms, self._guarded = book, open_ms, guarded
+    dark: tuple[tuple[int, int], ...] = ()
+    recalled_ms: int | None = None
+
+    def is_dark(self, time_ms: int) -> bool:
+        """Whether the venue answers nothing at that time."""
+        return any(start <= time_ms < end for start, end in self.dark)
+
+
+UNDISTURBED = Disruption()
+
+
+class OpenAndHold:
+    """All stages of the book: opens it at ``open_ms`` in its exact size, never again, never enlarges it.
+
+    ``guarded``: afterwards the default signal may close it (flip, blow-out, drawdown); otherwise nothing does. In the
+    dark spans of ``disruption`` no target is carried out.
+    """
+
+    def __init__(self, book: Book, open_ms: int, disruption: Disruption = UNDISTURBED, *, guarded: bool) -> None:
+        self._book, self._open_ms, self._guarded, self._disruption = book, open_ms, guarded, disruption
+        self._now_ms = 0
         self._signal: CarrySignal | None = None
         self._allocator: PairAllocator | None = None
+        self._guard: LimitGuard | None = None
 
     def bind(self, rules: Any) -> None:
         """Take the rules of the run."""
-        self._signal, self._allocator = CarrySignal(rules), PairAllocator(rules)
+        self._signal, self._allocator, self._guard = CarrySignal(rules), PairAllocator(rules), LimitGuard(rules)
 
     def evaluate(self, seen: Features, held: Position) -> Signal:
         """Enter at the one instant; then hold, or ask the default signal."""
         nothing = math.nan
+        self._now_ms = seen.time_ms
         if held.direction == 0:
             if seen.time_ms != self._open_ms:
                 return Signal(0, nothing, nothing, nothing, int(Reason.NONE))
             side = self._book.direction
             reason = Reason.ENTER_LONG_SPOT if side > 0 else Reason.ENTER_SHORT_SPOT
             return Signal(side, nothing, nothing, nothing, int(reason))
+        recalled = self._disruption.recalled_ms
+        if recalled is not None and held.direction < 0 and seen.time_ms >= recalled:
+            return Signal(0, nothing, nothing, nothing, int(Reason.BORROW_RECALLED))
         if self._guarded and self._signal is not None:
             return self._signal.evaluate(seen, held)
         return Signal(held.direction, nothing, nothing, nothing, int(Reason.HOLD))
@@ -185,6 +211,9 @@ class OpenAndHold:
             if self._allocator is None:
                 raise RuntimeError("the book was not bound to the rules of a run")
             return self._allocator.allocate(found, seen, held, account, filters)
+        if not (seen.spot_fresh and seen.perp_fresh):
+            stale = Reason.STALE_PERP if seen.spot_fresh else Reason.STALE_SPOT
+            return Target(int(Action.REFUSED), found.direction, 0, 0, 0.0, int(stale))
         base = self._book.notional * filters.weight / seen.perp_price
         fee = filters.spot_fee_in_base if found.direction > 0 else 0.0
         per_lot = perp_base_per_lot(filters, seen.perp_price)
@@ -192,12 +221,20 @@ class OpenAndHold:
         side = found.direction
         return Target(int(Action.OPEN), side, side * spot_lots, -side * perp_lots, 0.0, found.reason)
 
+    def review(self, target: Target, seen: Features, account: Account, filters: Filters) -> Approved | Refused:
+        """Nothing while the venue is dark; else the default guard's verdict."""
+        if self._guard is None:
+            raise RuntimeError("the book was not bound to the rules of a run")
+        if self._disruption.is_dark(self._now_ms):
+            return Refused(int(Reason.STALE_PERP))
+        return self._guard.review(target, seen, account, filters)
+
 
 class BookPipeline(PythonPipeline):
     """The default pipeline around ``OpenAndHold``."""
 
     def __init__(self, stages: OpenAndHold) -> None:
-        super().__init__(signal_model=stages, allocator=stages)
+        super().__init__(signal_model=stages, allocator=stages, risk_guard=stages)
         self._stages = stages
 
     def bind(self, world: World) -> None:
@@ -207,14 +244,21 @@ class BookPipeline(PythonPipeline):
 
 
 def run_book(
-    base: Settings, market: MarketHistory, book: Book, open_ms: int, *, guarded: bool
+    base: Settings,
+    market: MarketHistory,
+    book: Book,
+    open_ms: int,
+    disruption: Disruption = UNDISTURBED,
+    *,
+    guarded: bool,
 ) -> tuple[BacktestResult, Settings]:
     """Open the book at ``open_ms`` and hold it to the end of the market; returns the result and its settings.
 
     ``RefusedError`` when it could not be opened, with the reason of the order or of the refusal.
     """
     settings = book_settings(base, book, guarded=guarded)
-    result = run_backtest(settings, market, strategy=BookPipeline(OpenAndHold(book, open_ms, guarded=guarded)))
+    stages = OpenAndHold(book, open_ms, disruption, guarded=guarded)
+    result = run_backtest(settings, market, strategy=BookPipeline(stages))
     opened = {entry["pair"] for entry in result.journal if entry["event"] == "trip_opened"}
     for name in result.pair_names:
         if name not in opened:

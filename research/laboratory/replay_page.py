@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from research.laboratory.book_figures import losses_figure, timeline_figure
 from research.laboratory.book_story import Story
-from research.laboratory.book_tables import component_table, name_of, story_table
+from research.laboratory.book_tables import component_table, story_table
 from research.laboratory.page import Section, StudyPage, Tile, charts, render_study
 from research.laboratory.replay import Replay, shown
 from research.report.drawing import Figure
@@ -43,7 +43,7 @@ def render_replay(replay: Replay, provenance: Mapping[str, Any]) -> str:
                 "Naked leg": question.naked_policy.value,
             },
             warnings=[],
-            tiles=_tiles(replay),
+            tiles=book_tiles(replay.stories),
             sections=sections,
             figures=figures,
             notes=[*_notes(replay), *replay.market.notes],
@@ -52,9 +52,10 @@ def render_replay(replay: Replay, provenance: Mapping[str, Any]) -> str:
     )
 
 
-def _tiles(replay: Replay) -> list[Tile]:
-    bare = [pair[0] for pair in replay.stories]
-    guarded = [pair[1] for pair in replay.stories]
+def book_tiles(stories: Sequence[tuple[Story, Story]]) -> list[Tile]:
+    """Headline figures of books without guards and with them."""
+    bare = [pair[0] for pair in stories]
+    guarded = [pair[1] for pair in stories]
     worst, best = min(bare, key=_left), min(guarded, key=_left)
     acted = [story for story in guarded if story.guard is not None]
     first = min((story.guard.time_ms for story in acted if story.guard is not None), default=None)
@@ -62,17 +63,17 @@ def _tiles(replay: Replay) -> list[Tile]:
         Tile("Liquidated without guards", f"{_liquidated(bare)} of {len(bare)}", "books"),
         Tile("Liquidated with guards", f"{_liquidated(guarded)} of {len(guarded)}", "books"),
         Tile("Guards acted on", f"{len(acted)} of {len(guarded)}", f"first {instant(first)}"),
-        Tile("Least left without", share(worst.left, 2), _of(worst)),
-        Tile("Least left with", share(best.left, 2), _of(best)),
+        Tile("Least left without", share(worst.left_hedged, 2), _of(worst)),
+        Tile("Least left with", share(best.left_hedged, 2), _of(best)),
     ]
 
 
 def _left(story: Story) -> float:
-    return story.left
+    return story.left_hedged
 
 
 def _of(story: Story) -> str:
-    return f"{DIRECTIONS[story.book.direction][0]}, {name_of(story)}"
+    return f"{DIRECTIONS[story.book.direction][0]}, {story.book.leverage:g}x, naked leg aside"
 
 
 def _liquidated(stories: list[Story]) -> int:

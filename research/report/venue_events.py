@@ -13,7 +13,7 @@ from research.report.markup import row, table
 from research.report.words import DASH, escape, instant, is_number, lookup, number, plain_words, share
 
 FORCED = ("liquidation", "takeover", "deleveraging")
-GUARDS = ("guard_tripped", "guard_released", "kill", "rearmed")
+GUARDS = ("guard_tripped", "guard_released", "kill_switch", "rearmed")
 MOST_ROWS = 200
 
 
@@ -45,17 +45,17 @@ def venue_events_table(result: BacktestResult) -> str:
     found = [entry for entry in result.journal if entry["event"] in (*FORCED, *GUARDS)]
     if not found:
         return ""
-    rows = [row(instant(entry["time_ms"]), _cells(entry), text_cells=4) for entry in found[:MOST_ROWS]]
+    rows = [row(instant(entry["time_ms"]), _cells(entry), text_cells=3) for entry in found[:MOST_ROWS]]
     left = len(found) - MOST_ROWS
-    foot = [row(f"{left:,} more in journal.jsonl", [""] * 9, kind="total")] if left > 0 else []
-    head = ["Time", "Event", "Pair", "Instrument", "Reason", "Lots", "Mark", "Price", "Value", "Limit"]
-    return table("Forced events and guards", head, rows, foot=foot, text_columns=5)
+    foot = [row(f"{left:,} more in journal.jsonl", [""] * 8, kind="total")] if left > 0 else []
+    head = ["Time", "Event", "Pair", "Reason or instrument", "Lots", "Mark", "Price", "Value", "Limit"]
+    return table("Forced events and guards", head, rows, foot=foot, text_columns=4)
 
 
 def _cells(entry: Mapping[str, Any]) -> list[str]:
-    """Event, pair, instrument, reason; then lots, mark, price, value and limit."""
-    words = [plain_words(str(entry["event"])), entry.get("pair"), entry.get("instrument")]
-    words.append(plain_words(str(entry["reason"])) if "reason" in entry else None)
+    """Event, pair, reason or instrument; then lots, mark, price, value and limit."""
+    about = plain_words(str(entry["reason"])) if "reason" in entry else entry.get("instrument")
+    words = [plain_words(str(entry["event"])), entry.get("pair"), about]
     value = entry.get("fee", entry.get("value", entry.get("equity")))
     numbers = [
         number(entry.get("lots"), 0),

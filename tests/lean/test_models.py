@@ -185,6 +185,7 @@ def seen(algorithm: Any, price: float) -> Any:
         security.price = price
     algorithm.exchange.see(0, (price, 1e6), (price, 1e6), math.nan)
     algorithm.exchange.close_bar(algorithm.feed.start_ms + HOUR)
+    algorithm.exchange.measure()
     return algorithm.double_securities
 
 
@@ -209,6 +210,7 @@ def test_margin_does_not_stack_in_one_direction(started: Started) -> None:
     _, perp = seen(algorithm, 10_000.0)
     algorithm.exchange.filled(-1, 1, 140_000, 10_000.0, 0.0005)  # 14 BTC
     algorithm.exchange.close_bar(algorithm.feed.start_ms + HOUR)
+    algorithm.exchange.measure()
     assert not allowed(algorithm, perp, 1.0)
     assert allowed(algorithm, perp, -14.0)  # closing is always carried
 

@@ -18,7 +18,7 @@ from pyarrow import feather
 from rich.console import Console
 
 from bench import __main__ as program
-from bench import equality, machine, market_files, markets, panel, report
+from bench import equality, machine, margin_checks, market_files, markets, panel, report
 from bench.comparison import Comparison, Direction
 from bench.equality import ResultsDifferError
 from bench.measure import STATUS, Sample, Timing, cpu_seconds, in_turns, peak_memory_bytes, timed, wall_seconds
@@ -29,6 +29,7 @@ from crypto.ledger import COMPONENT_NAMES, LEDGER
 from crypto.pipeline.orders import ORDER
 from crypto.pipeline.post_trade import TRIP
 from crypto.result import BacktestResult
+from crypto.settings import MarginEngine
 from crypto.venues.binance import BINANCE
 from data.store.freqtrade import parse_name
 
@@ -463,3 +464,18 @@ def test_repeats_must_be_positive(text: str, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit, match="2"):
         program.parse_arguments(["--repeats", text])
     assert "not a positive whole number" in capsys.readouterr().err
+
+
+def test_margin_checks_need_the_same_trades_and_no_forced_event() -> None:
+    margin_checks.require_same_trades(make_result(), make_result())
+    other = make_result(wallet_equity=np.array([[1.0], [1.0], [2.0]]))
+    with pytest.raises(ResultsDifferError, match="wallet_equity"):
+        margin_checks.require_same_trades(make_result(), other)
+    forced = make_result(journal=({"time_ms": 1, "event": "liquidation"},))
+    with pytest.raises(ResultsDifferError, match="1 forced events, first liquidation"):
+        margin_checks.require_same_trades(forced, forced)
+
+
+def test_margin_checks_differ_in_the_engine_only() -> None:
+    checked, unchecked = (margin_checks.settings_with(kind) for kind in (MarginEngine.VENUE, MarginEngine.OFF))
+    assert replace(unchecked, margin=checked.margin) == checked

@@ -17,6 +17,7 @@ from crypto.simulator.loop import run_python
 from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
 from crypto.simulator.strategy import rearm
+from crypto.units import HOUR_MS
 from research.backtest import run_backtest
 from tests.markets import (
     BTC,
@@ -268,3 +269,9 @@ def test_two_pairs_in_one_wallet_share_their_distance() -> None:
     rate = sum(900.0 * float(world.tiers[1, column]) for column in first) / 1800.0
     expected = (600.0 - rate * 1800.0) / (1800.0 * (1.0 + rate))
     np.testing.assert_allclose(world.pairs.distance, expected, rtol=1e-9)
+
+
+def test_a_transfer_is_sooner_than_orders_that_do_not_fill() -> None:
+    never = guards.order_time(5.0, 0.0, 250.0, HOUR_MS)
+    assert never == math.inf
+    assert guards.top_up_is_sooner(10.0 * HOUR_MS, never, HOUR_MS)

@@ -18,7 +18,7 @@ JOURNAL = (
      "mark_price": 129.5, "price": 131.25, "fee": 5.18},
     {"time_ms": START + 2 * HOUR, "event": "takeover", **PAIR, "instrument": "binance:linear:BTCUSDT",
      "mark_price": 129.5, "value": 12.5},
-    {"time_ms": START + 2 * HOUR, "event": "kill", "equity": 800.0, "peak_equity": 1000.0},
+    {"time_ms": START + 2 * HOUR, "event": "kill_switch", "equity": 800.0, "peak_equity": 1000.0},
 )  # fmt: skip
 
 
@@ -33,31 +33,13 @@ def test_forced_events_and_guards_stand_in_one_table() -> None:
     section = page[page.index("What the venue and the guards did") :]
     rows = re.findall(r"<tr>(<th scope=\"row\">.*?)</tr>", section[: section.index("</table>")])
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line) for line in rows]
-    assert cells[0] == [
-        "2024-01-01 01:00",
-        "guard tripped",
-        "BTC binance",
-        "–",
-        "liquidation near",
-        "–",
-        "–",
-        "–",
-        "0.0500",
-        "0.0800",
-    ]
-    assert cells[1][1:] == [
-        "liquidation",
-        "BTC binance",
-        "binance:linear:BTCUSDT",
-        "–",
-        "1,200",
-        "129.5",
-        "131.25",
-        "5.18",
-        "–",
-    ]
-    assert cells[2][8] == "12.50"
-    assert cells[3][8:] == ["800.00", "1,000.00"]
+    none = "\u2013"
+    assert cells[0][:4] == ["2024-01-01 01:00", "guard tripped", "BTC binance", "liquidation near"]
+    assert cells[0][4:] == [none, none, none, "0.0500", "0.0800"]
+    assert cells[1][1:4] == ["liquidation", "BTC binance", "binance:linear:BTCUSDT"]
+    assert cells[1][4:] == ["1,200", "129.5", "131.25", "5.18", none]
+    assert cells[2][7] == "12.50"
+    assert cells[3][7:] == ["800.00", "1,000.00"]
 
 
 def test_a_run_without_them_has_no_such_table() -> None:
