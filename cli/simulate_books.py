@@ -48,6 +48,8 @@ def _cells(story: Story) -> list[str]:
     forced = "-" if event is None else f"{short(event['time_ms'])} at {event['mark_price']:,.6g}"
     if event is not None and event["event"] == "deleveraging":
         forced += " by ADL"
+    if story.used_up_ms is not None:
+        forced = f"{short(story.used_up_ms)} wallet used up"
     nearest = "-" if story.nearest != story.nearest else f"{story.nearest:.1%}"
     shares = [f"{value:.2%}" for value in (story.lowest, story.left, story.left_hedged)]
     return ["on" if story.guarded else "off", first, forced, nearest, *shares]

@@ -50,6 +50,11 @@ class Story:
     closed_ms: int | None
 
     @property
+    def used_up_ms(self) -> int | None:
+        """When the run ended early, because a wallet held less than nothing: nobody liquidates borrowed coins here."""
+        return None if self.result.status == "completed" else int(self.result.time_ms[-1])
+
+    @property
     def left_hedged(self) -> float:
         """``left`` without what the naked leg gained or lost: that is luck."""
         return self.left - self.components["naked"] / float(self.result.equity[self.opened])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from research.laboratory.book_story import Story
 from research.report.markup import coloured, row, table
-from research.report.words import DASH, escape, instant, is_number, number, percent, plain_words, share
+from research.report.words import DASH, escape, instant, is_number, number, plain_words, share
 
 Pairs = Sequence[tuple[Story, Story]]
 
@@ -44,6 +44,8 @@ def _cells(story: Story) -> list[str]:
     forced = DASH
     if event is not None:
         forced = f"{instant(event['time_ms'])} {'' if event['event'] == 'liquidation' else 'deleveraged'}".strip()
+    if story.used_up_ms is not None:
+        forced = f"{instant(story.used_up_ms)} wallet used up"
     return [
         escape(first),
         escape(forced),
@@ -52,5 +54,5 @@ def _cells(story: Story) -> list[str]:
         number(story.top_ups, 0) if story.top_ups else DASH,
         share(story.lowest, 2),
         coloured(story.left - 1.0, share(story.left, 2)),
-        coloured(story.left_hedged - 1.0, f"{share(story.left_hedged, 2)} ({percent(story.left_hedged - 1.0)})"),
+        coloured(story.left_hedged - 1.0, share(story.left_hedged, 2)),
     ]

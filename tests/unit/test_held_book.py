@@ -13,6 +13,7 @@ from crypto.pipeline.reasons import Reason
 from crypto.settings import MarginEngine, NakedPolicy, PairSettings, Settings
 from crypto.units import HOUR_MS
 from research.laboratory.book_story import Story, story_of, story_payload
+from research.laboratory.book_tables import story_table
 from research.laboratory.held_book import Book, Disruption, book_settings, check_book, run_book
 from tests.markets import BTC, BTC_BYBIT, NO_FEES, START, events, make_settings, one_pair, settlements
 
@@ -150,3 +151,12 @@ def test_the_variants_differ_in_guards_only() -> None:
     assert off.risk.naked_policy is NakedPolicy.WAIT
     assert off.risk.max_delta_fraction == on.risk.max_delta_fraction
     assert (off.risk.min_distance, off.risk.min_sigmas, off.risk.max_adl_light) == (0.0, 0.0, 5)
+
+
+def test_borrowed_coins_that_cost_more_than_the_wallet_end_the_run() -> None:
+    """Short 750 coins with 160,000 in the spot wallet: at 250 they cost 187,500."""
+    book = Book(PAIRS, 5.0, -1, wallet_split=0.15)
+    story = tell(book, [*CALM, 100.0, 250.0, 250.0, 250.0], guarded=False)
+    assert story.used_up_ms == START + 6 * HOUR_MS
+    assert story_payload(story)["status"].startswith("stopped")
+    assert "wallet used up" in story_table([(story, story)])
