@@ -12,16 +12,15 @@ from crypto.simulator.hosted import HostedExchange
 from crypto.simulator.setup import build
 from crypto.units import DAY_MS
 from crypto.venues.registry import instrument
-from crypto.venues.tiers_binance import BINANCE_TIERS
-from crypto.venues.tiers_bybit import BYBIT_TIERS
 from data.lean_market import load_lean_market
 from data.settings import load_settings
+from data.tiers import tiers_of
 from models.brokerage import CarryBrokerage
 from models.convert import milliseconds, moment
 from models.custom_data import VenueSeries
 from models.feed import BarFeed, starting_cash
 from models.legs import LegBook
-from models.liquidation import LiquidationGuard, whole_pairs
+from models.margin_calls import whole_pairs
 from models.orders import OrderDesk
 from models.parameters import check_conventions, overrides
 from models.statistics import PostTrade
@@ -46,22 +45,19 @@ class CarryAlgorithm(QCAlgorithm):
         self.run_settings = settings = load_settings(ROOT / parameters.config, parameters.settings)
         check_conventions(settings)
         self.market = market = load_lean_market(Path(Globals.data_folder), settings)
-        setup = build(settings, market)
+        setup = build(settings, market, tiers_of(settings))
 
         self.order_desk = OrderDesk(self)
-        self.exchange = HostedExchange(setup, self.order_desk.send, self.order_desk.cancel)
+        self.exchange = HostedExchange(setup, self.order_desk.send)
         instruments = tuple(instrument(key, settings.instruments) for key in setup.names.instruments)
         self.legs = LegBook(self.exchange, instruments)
-        self.order_desk.connect(self.exchange, self.legs)
         self.feed = BarFeed(self.exchange, self.legs, market, settings, self._decide)
+        self.order_desk.connect(self.exchange, self.legs, self.feed)
         rules = self.exchange.world.rules[0]
         self.signal_model = CarrySignal(rules)
         self.allocator = PairAllocator(rules)
         self.risk_guard = LimitGuard(rules)
-        books = {"binance": BINANCE_TIERS, "bybit": BYBIT_TIERS}
-        self.liquidation_guard = LiquidationGuard(self.exchange, self.legs.legs, books, self.feed.start_ms)
-        span_ms = self.feed.end_ms - self.feed.start_ms
-        self.post_trade = PostTrade(self, self.exchange, self.legs, self.liquidation_guard, span_ms)
+        self.post_trade = PostTrade(self, self.exchange, self.feed.end_ms - self.feed.start_ms)
         self._configure(settings.signal.warmup_hours)
         self.series = VenueSeries(self, self.legs, parameters.series) if parameters.series else None
 
@@ -79,56 +75,51 @@ class CarryAlgorithm(QCAlgorithm):
             self.set_cash(asset, amount)
         self.settings.trading_days_per_year = 365
         self.settings.minimum_order_margin_portfolio_percentage = 0
-        self.set_brokerage_model(
-            CarryBrokerage(settings, self.exchange, self.legs, self.liquidation_guard, self.order_desk.is_sending)
-        )
+        self.set_brokerage_model(CarryBrokerage(settings, self.exchange, self.legs, self.order_desk, feed))
         self.portfolio.set_margin_call_model(MarginCallModel.NULL)
         self.set_benchmark(lambda _: 0.0)
         feed.subscribe(self, settings.run.timeframe)
         if first_day_ms > feed.start_ms:
             self.set_warm_up(timedelta(milliseconds=first_day_ms - feed.start_ms))
-        for key in self.liquidation_guard.untiered:
-            self.log(f"no leverage tiers are known for {key}: its liquidation is not simulated")
 
     def on_data(self, slice: Slice) -> None:  # noqa: A002 - Lean's name for it
-        """One bar: venue's closings first, then the stages for every pair, then the orders."""
+        """One bar: what the venue closed is followed first, then the stages of every pair, then the orders."""
         now_ms = milliseconds(self.time)
         if self.series is not None:
             self.series.take(slice)
         if not self.feed.begin(now_ms, slice.bars):
             return
-        forced = self.liquidation_guard.due(self.feed.extremes)
-        for leg, instruction in forced:
-            self.order_desk.force(leg, instruction)
-        self.exchange.check(self.market, liquidated=bool(forced))
+        self.exchange.check(self.market)
+        self.order_desk.follow()
         if now_ms < self.feed.end_ms:
-            self.exchange.expire()
             self._decide()
             self.exchange.work()
+            self.order_desk.follow()
         self.post_trade.sample(now_ms)
 
     def _decide(self) -> None:
         """The stages of every pair; their orders wait in the book."""
-        self.exchange.close_finished()
+        self.exchange.begin_turn()
         for pair in range(len(self.exchange.world.pairs)):
             self.exchange.decide(pair, self.signal_model, self.allocator, self.risk_guard)
 
     def on_order_event(self, order_event: OrderEvent) -> None:
         """Fills and refusals go into the ledger at the time they happen, which may be before ``on_data``."""
-        self.feed.close_bars(milliseconds(self.time), self.current_slice.bars)
         self.order_desk.on_event(order_event)
-        self.order_desk.reconcile()
 
     def on_margin_call(self, requests: list[SubmitOrderRequest]) -> list[SubmitOrderRequest]:  # type: ignore[override]
         """Only where Lean's own margin calls are switched on again: both legs of a pair shrink together."""
         return whole_pairs(self.legs.legs, requests)
 
     def on_command(self, data: Any) -> bool | None:
-        """``{"kill": true}`` closes everything at the next bar, for good."""
-        if not getattr(data, "kill", False):
-            self.log(f"unknown command {data}: the only one is kill")
+        """``{"kill": true}`` closes everything at the next bar and stays off until ``{"rearm": true}``."""
+        if getattr(data, "kill", False):
+            self.exchange.kill()
+        elif getattr(data, "rearm", False):
+            self.exchange.rearm()
+        else:
+            self.log(f"unknown command {data}: the known ones are kill and rearm")
             return False
-        self.exchange.kill()
         return True
 
     def on_end_of_algorithm(self) -> None:

@@ -46,8 +46,16 @@ SECONDS_BEFORE_BAR = 2.0
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, for scripts.")]
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    """rich's console, but a reader that went away is an error like any other: rich's own ends with exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+out = _Console(highlight=False)
+err = _Console(stderr=True, highlight=False)
 
 _is_json: ContextVar[bool] = ContextVar("is_json", default=False)
 _interrupted = threading.Event()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -157,8 +158,28 @@ def _pairs(texts: list[str]) -> dict[str, str]:
             raise UsageError(
                 f"--url {text!r} is not venue=ws://host:port", remedy="for example binance=ws://localhost:9000"
             )
+        _check_address(venue, address)
         found[venue] = address.rstrip("/")
     return found
+
+
+def _check_address(venue: str, address: str) -> None:
+    """``UsageError`` for what can't be dialled, and for a password, which would be in the recording."""
+    try:
+        parts = urlsplit(address)
+        has_password, host, port = "@" in parts.netloc, (parts.hostname or "").encode("idna"), parts.port
+    except ValueError as error:  # UnicodeError is one
+        raise UsageError(
+            f"--url {venue}={address} is no address: {error}", remedy="for example binance=ws://localhost:9000"
+        ) from error
+    if has_password:
+        raise UsageError(
+            f"--url {venue}=... holds a name or password", remedy="the recording would hold it: leave it out"
+        )
+    if not host or port == 0 or parts.query or parts.fragment:
+        raise UsageError(
+            f"--url {venue}={address} is no scheme, host and port", remedy="for example binance=ws://localhost:9000"
+        )
 
 
 def _nothing_came(status: Mapping[str, Any]) -> DataError:

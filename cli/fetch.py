@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import JsonFlag, emit, note, out, progress
-from crypto.errors import UsageError
+from crypto.errors import OutputError, UsageError
 from crypto.units import DAY_MS, iso, parse_iso
 from data.store.lake import Lake
 
@@ -151,7 +152,8 @@ def fetch_funding(
 ) -> None:
     """Fetch realised funding rates, with the mark price of the settlement where the venue tells it.
 
-    Binance's archive has no mark prices, so it is used with --source archive only.
+    Binance's archive lacks that price, which funding is paid on: it is used with --source archive only, which costs no
+    calls and has contracts that ended. REST takes about half an hour for all of Binance's contracts.
 
     Example: carry fetch funding --venue binance --symbol BTCUSDT --from 2020-01-01
     """
@@ -281,6 +283,8 @@ def _series(asked: _Asked, base_url: str, credentials: Path | None, lake: Path, 
     for words in outcome.notes:
         note(f"note: {words}")
     emit(_plain(outcome, lake), json, lambda: out.print(_view(outcome, lake)))
+    if any(isinstance(entry.error, OutputError) for entry in outcome.series):
+        raise typer.Exit(OutputError.exit_code)
     if any(entry.status != "complete" for entry in outcome.series):
         raise typer.Exit(EXIT_PARTIAL)
 
@@ -294,7 +298,7 @@ def _credentials(venue: str, path: Path | None) -> Credentials | None:
 def _client_options(base_url: str) -> ClientOptions:
     from data.sources.client import ClientOptions  # noqa: PLC0415 - as above
 
-    if base_url and not base_url.startswith(("http://", "https://")):
+    if base_url and not re.match(r"https?://[^/\s]+", base_url):
         raise UsageError(f"--base-url {base_url} is no address", remedy="for example http://127.0.0.1:8080")
     return ClientOptions(base=base_url)
 
@@ -340,19 +344,22 @@ def _plain_series(entry: SeriesOutcome) -> dict[str, Any]:
 
 def _view(outcome: FetchOutcome, lake: Path) -> Group:
     added = sum(entry.tally.added for entry in outcome.series)
-    table = Table(
-        title=f"{added:,} rows added to {lake}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
-    )
-    for heading in ("series", "expected", "held", "missing", "added", "calls", "files"):
-        table.add_column(heading, justify="left" if heading == "series" else "right", no_wrap=True)
-    table.add_column("status")
+    keys = [entry.key for entry in outcome.series]
+    # One request is of one venue, kind, series and timeframe: said once, so that the rows fit 80 columns.
+    what = f"{keys[0].venue} {keys[0].kind} {keys[0].series} {keys[0].timeframe}".rstrip() if keys else "no symbol"
+    title = Text(f"{what}: {added:,} rows added to {lake}", style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("symbol", overflow="fold")
+    for heading in ("expected", "held", "missing", "added", "calls", "files"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
     for entry in outcome.series:
         missing = sum(gap.rows for gap in entry.proof.gaps)
         expected = "" if entry.proof.expected is None else f"{entry.proof.expected:,}"
         counts = (expected, f"{entry.proof.got:,}", f"{missing:,}", f"{entry.tally.added:,}", f"{entry.tally.calls:,}")
         status = Text(entry.status.upper() if entry.status != "complete" else "complete", _COLOURS[entry.status])
-        table.add_row(str(entry.key), *counts, f"{entry.tally.archive_files:,}", status)
-    return Group(table, *(line for entry in outcome.series for line in _explained(entry)))
+        table.add_row(entry.key.symbol, *counts, f"{entry.tally.archive_files:,}", status)
+    return Group(title, table, *(line for entry in outcome.series for line in _explained(entry)))
 
 
 def _explained(entry: SeriesOutcome) -> list[Text]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -169,7 +170,7 @@ def _request(
     rates: Mapping[str, float],
     weights: Mapping[str, float],
 ) -> OracleRequest:
-    age_ms = 0 if max_age_s is None else round(1000.0 * max_age_s)
+    age_ms = 0 if max_age_s is None else round(1000.0 * _age_limit(max_age_s))
     return OracleRequest(
         asset, kind, timeframe, unit, _rules(asset, quorum), age_ms, tuple(venues or ()), weights, rates
     )
@@ -204,7 +205,7 @@ def _of_snapshot(
     for name in asked or _on_several_venues(held.sources):
         rules = _rules(name, quorum)
         if max_age_s is not None:
-            rules = rules._replace(max_age_ms=1000.0 * max_age_s)
+            rules = rules._replace(max_age_ms=1000.0 * _age_limit(max_age_s))
         if name in held.sources:
             readings[name] = evaluate(held.sources[name], {**held.quote_rates, **rates}, request.unit, rules)
     missing = [name for name in asked if name not in readings]
@@ -224,6 +225,12 @@ def _widest_book(asset: str) -> float:
     return _MAX_SPREAD[asset in MAJOR_ASSETS]
 
 
+def _age_limit(seconds: float) -> float:
+    if not 0.0 <= seconds < math.inf:
+        raise UsageError(f"--max-age-s {seconds:g} is not a number of seconds from 0 on", remedy="for example 3600")
+    return seconds
+
+
 def _weights(text: str) -> dict[str, float]:
     return {**WEIGHTS, **_numbers("weight", text)}
 
@@ -239,6 +246,8 @@ def _numbers(flag: str, text: str) -> dict[str, float]:
             result[name] = float(value)
         except ValueError as error:
             raise UsageError(f"--{flag} {name}={value}: not a number", remedy=f"for example {name}=1") from error
+        if not 0.0 < result[name] < math.inf:
+            raise UsageError(f"--{flag} {name}={value}: not a number above 0", remedy=f"for example {name}=1")
     return result
 
 

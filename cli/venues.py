@@ -63,12 +63,12 @@ def _view(found: list[Fact], today: date) -> Group:
 def _table(name: str, found: list[Fact], today: date) -> Table:
     table = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("subject", no_wrap=True)
-    table.add_column("known", overflow="fold", ratio=2)
+    table.add_column("known, and from where", overflow="fold", ratio=1)
     table.add_column("as of", no_wrap=True)
     table.add_column("days", justify="right", no_wrap=True)
-    table.add_column("source", overflow="fold", ratio=3, style="dim")
     for fact in found:
         age = fact.age_days(today)
         days = Text("" if age is None else str(age), style="yellow" if age is not None and age > OLD_DAYS else "")
-        table.add_row(fact.subject, Text(fact.known), fact.as_of or "undated", days, Text(fact.source))
+        known = Text.assemble(fact.known, "\n", (fact.source, "dim"))
+        table.add_row(fact.subject, known, fact.as_of or "undated", days)
     return table

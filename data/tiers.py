@@ -11,6 +11,7 @@ from typing import Any
 
 from crypto.errors import DataError
 from crypto.instruments import Kind
+from crypto.settings import Settings
 from crypto.tiers import TierBook, TierRow, TierTable, tier_table
 from crypto.units import parse_iso
 from data.store.files import read_source
@@ -93,3 +94,12 @@ def _number(where: str, values: Mapping[str, Any], name: str) -> float:
     if not math.isfinite(number):
         raise DataError(f"{where}: {name} = {value!r} is not a number", remedy="correct the value")
     return number
+
+
+def tiers_of(settings: Settings) -> TierBook | None:
+    """Leverage tiers from the files that the settings name; None when they name none."""
+    book = None
+    for file in settings.margin.tier_files:
+        found = load_tiers(Path(file.path), file.venue, file.effective)
+        book = found if book is None else book.merged(found)
+    return book

@@ -26,12 +26,13 @@ from crypto.settings import PriceSource, Settings
 from crypto.simulator.hosted import HostedExchange
 from models.borrow import BorrowModel
 from models.convert import order_kind
+from models.feed import BarFeed
 from models.fees import fee_model
 from models.fills import CarryFills, CarrySlippage
 from models.funding import FundingModel
 from models.legs import Leg, LegBook
-from models.liquidation import LiquidationGuard
-from models.margin import PerpMargin, Sending, SpotMargin, WalletCheck
+from models.margin import PerpMargin, SpotMargin, WalletCheck
+from models.orders import OrderDesk
 
 
 class CarryBrokerage(DefaultBrokerageModel):
@@ -42,12 +43,12 @@ class CarryBrokerage(DefaultBrokerageModel):
         settings: Settings,
         exchange: HostedExchange,
         book: LegBook,
-        guard: LiquidationGuard,
-        is_sending: Sending,
+        desk: OrderDesk,
+        feed: BarFeed,
     ) -> None:
         super().__init__()  # a margin account; a Python subclass can't pass arguments on to a C# constructor
-        self._settings, self._exchange, self._book, self._guard = settings, exchange, book, guard
-        self._is_sending = is_sending
+        self._settings, self._exchange, self._book = settings, exchange, book
+        self._desk, self._feed = desk, feed
 
     @property
     def default_markets(self) -> dict[SecurityType, str]:
@@ -65,7 +66,7 @@ class CarryBrokerage(DefaultBrokerageModel):
 
     def get_fill_model(self, security: Security) -> Any:
         """Immediate fills and forced ones."""
-        return self._of(security, CarryFills, lambda _: ImmediateFillModel())
+        return self._of(security, lambda leg: CarryFills(leg, self._desk.is_open), lambda _: ImmediateFillModel())
 
     def get_slippage_model(self, security: Security) -> Any:
         """None where spread and impact are zero, so that no call enters Python."""
@@ -76,9 +77,9 @@ class CarryBrokerage(DefaultBrokerageModel):
         legs = self._book.of(security)
         if self._perp(security):
             on_last = self._settings.funding.price is PriceSource.LAST
-            return FundingModel(self._exchange, legs, on_last_price=on_last)
+            return FundingModel(self._exchange, legs, self._feed.close_gaps, on_last_price=on_last)
         return (
-            BorrowModel(self._exchange, legs)
+            BorrowModel(self._exchange, legs, self._feed.close_gaps)
             if legs and self._settings.borrow.enabled
             else MarginInterestRateModel.NULL
         )
@@ -102,7 +103,7 @@ class CarryBrokerage(DefaultBrokerageModel):
         if order.absolute_quantity < float(found.min_quantity) * (1.0 - 1e-9):
             return False, _warning("MinQuantity", f"{found.key}: {order.absolute_quantity:g} < {found.min_quantity}")
         closes = sum(leg.row.lots for leg in legs) * order.quantity < 0
-        if self._is_sending() or (closes and found.closing_may_be_below_min_notional):
+        if self._desk.is_sending() or (closes and found.closing_may_be_below_min_notional):
             return True, None  # what the book sends is checked already
         value = order.absolute_quantity * security.price
         if value < float(found.min_notional):
@@ -128,10 +129,10 @@ class CarryBrokerage(DefaultBrokerageModel):
         return CarrySlippage(self._exchange, leg)
 
     def _margin(self, leg: Leg) -> Any:
-        check = WalletCheck(self._exchange, leg, self._is_sending)
+        check = WalletCheck(self._exchange, leg, self._desk.is_sending)
         if leg.index % 2 == 0:
             return SpotMargin(check)
-        return PerpMargin(check, lambda contracts: self._guard.maintenance(leg, contracts))
+        return PerpMargin(check, lambda contracts: self._exchange.maintenance(leg.index, contracts))
 
 
 def _warning(code: str, text: str) -> BrokerageMessageEvent:

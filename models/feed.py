@@ -12,10 +12,13 @@ from crypto.instruments import Kind
 from crypto.market import MarketHistory
 from crypto.settings import PriceSource, Settings
 from crypto.simulator.hosted import HostedExchange
-from models.convert import resolution, security_type
+from models.borrow import pay_interest
+from models.convert import milliseconds, resolution, security_type
+from models.funding import pay_settlements
 from models.legs import Leg, LegBook
 
 _NO_BAR = (math.nan, 0.0)
+_NO_MARK = (math.nan, math.nan)
 
 
 class _Marks(NamedTuple):
@@ -42,11 +45,13 @@ class BarFeed:
         self.end_ms = int(market.open_ms[-1]) + market.bar_ms
         self.seen_ms = self._begun_ms = self.start_ms
         on_mark = settings.data.valuation_price is PriceSource.MARK
+        self._pays_on_last = settings.funding.price is PriceSource.LAST
         self._marks = {leg.index: _marks(market, leg, on_mark) for leg in book.legs[1::2]}
         self._symbols = len({leg.instrument.key for leg in book.legs})
 
     def subscribe(self, algorithm: QCAlgorithm, timeframe: str) -> None:
         """Add every security, spot first: the first spot market of a coin becomes its conversion rate."""
+        self._algorithm = algorithm
         for leg in sorted(self._book.legs, key=lambda leg: leg.index % 2):
             register_properties(leg)
             add = algorithm.add_crypto if leg.instrument.kind is Kind.SPOT else algorithm.add_crypto_future
@@ -60,43 +65,64 @@ class BarFeed:
         if self._begun_ms == now_ms or self.seen_ms != now_ms:
             return False
         self._begun_ms = now_ms
-        self._exchange.measure()
+        self._measure()
         return True
 
-    def close_bars(self, now_ms: int, bars: TradeBars) -> None:
-        """Take every bar up to ``now_ms`` into the exchange, once; a time between bars or outside the run is ignored.
+    def close_now(self) -> None:
+        """Take the bars of the present slice into the exchange, before what Lean does with them."""
+        self.close_bars(milliseconds(self._algorithm.time), self._algorithm.current_slice.bars)
 
-        An hour without any bar is one in which nothing printed; the strategy has its turn, and no order can fill.
-        """
+    def close_bars(self, now_ms: int, bars: TradeBars) -> None:
+        """Take the bars up to ``now_ms`` into the exchange, once; a time between bars or outside the run is ignored."""
         if now_ms <= self.seen_ms or now_ms % self.bar_ms or now_ms > self.end_ms:
             return
-        while self.seen_ms + self.bar_ms < now_ms:
-            self._close(self.seen_ms + self.bar_ms, None)
-            self._exchange.measure()
-            self._decide()
+        self.close_gaps(now_ms)
         self._close(now_ms, bars)
+
+    def close_gaps(self, now_ms: int) -> None:
+        """Close the bars before the one that ends at ``now_ms``, which Lean skipped because nothing printed at all.
+
+        Each has its settlements and interest first, and the strategy has its turn; no order can fill.
+        """
+        while self.seen_ms + self.bar_ms < min(now_ms, self.end_ms):
+            end_ms = self.seen_ms + self.bar_ms
+            self._pay(end_ms)
+            self._close(end_ms, None)
+            self._measure()
+            self._decide()
+
+    def _pay(self, end_ms: int) -> None:
+        for leg in self._book.legs:
+            security: Any = leg.security
+            if leg.index % 2 == 0:
+                pay_interest(self._exchange, leg, security, end_ms)
+            else:
+                pay_settlements(self._exchange, leg, security, end_ms, on_last_price=self._pays_on_last)
+
+    def _measure(self) -> None:
+        self._exchange.expire()
+        self._exchange.measure()
 
     def _close(self, now_ms: int, bars: TradeBars | None) -> None:
         complete = bars is not None and bars.count == self._symbols
         legs, index = self._book.legs, (now_ms - self.start_ms) // self.bar_ms - 1
         for pair in range(len(legs) // 2):
             spot, perp, marks = legs[2 * pair], legs[2 * pair + 1], self._marks[2 * pair + 1]
-            self._exchange.see(
-                pair,
-                _bar(spot, bars, complete),
-                _bar(perp, bars, complete),
-                marks.close[index] if marks is not None else math.nan,
-            )
+            printed, mark = _bar(perp, bars, complete), math.nan
+            extremes = _NO_MARK
+            if marks is not None:
+                mark, extremes = marks.close[index], (marks.low[index], marks.high[index])
+            if extremes[0] != extremes[0] and printed[1] > 0.0:
+                extremes = _traded(perp, printed[0])
+            self._exchange.see(pair, _bar(spot, bars, complete), printed, mark, extremes)
         self.seen_ms = now_ms
         self._exchange.close_bar(now_ms)
 
-    def extremes(self, leg: Leg) -> tuple[float, float]:
-        """Lowest and highest mark of the bar that closed last; the valuation price where there is no mark."""
-        marks, index = self._marks[leg.index], (self.seen_ms - self.start_ms) // self.bar_ms - 1
-        value = leg.row.value_price
-        if marks is None or marks.low[index] != marks.low[index]:
-            return value, value
-        return marks.low[index], marks.high[index]
+
+def _traded(leg: Leg, close: float) -> tuple[float, float]:
+    """Lower and higher of a bar's open and close, which stand for the extremes of a mark that is not known."""
+    security: Any = leg.security
+    return min(security.open, close), max(security.open, close)
 
 
 def _marks(market: MarketHistory, leg: Leg, on_mark: bool) -> _Marks | None:

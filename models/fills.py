@@ -6,15 +6,18 @@ later would pay no fee, or twice (lean-measured.md D.2).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from AlgorithmImports import (
     CashAmount,
     ImmediateFillModel,
+    LimitOrder,
     MarketOrder,
     Order,
     OrderEvent,
     OrderFee,
+    OrderStatus,
     Security,
 )
 
@@ -55,11 +58,21 @@ def forced(tag: str | None) -> Forced | None:
 
 
 class CarryFills(ImmediateFillModel):
-    """Lean's immediate fill, with the fee of a market order on its fill price, and forced fills at their own price."""
+    """Lean's immediate fill, with the fee of a market order on its fill price, and forced fills at their own price.
 
-    def __init__(self, leg: Leg) -> None:
+    ``is_open`` says of an order's tag whether the book still has it.
+    """
+
+    def __init__(self, leg: Leg, is_open: Callable[[str], bool]) -> None:
         super().__init__()
-        self._leg = leg
+        self._leg, self._is_open = leg, is_open
+
+    def limit_fill(self, asset: Security, order: LimitOrder) -> OrderEvent:
+        """The fill of a resting order, unless a liquidation of the same bar has cancelled it."""
+        event = super().limit_fill(asset, order)
+        if event.fill_quantity != 0 and not self._is_open(order.tag):
+            event.status, event.fill_quantity, event.fill_price = OrderStatus.SUBMITTED, 0, 0
+        return event
 
     def market_fill(self, asset: Security, order: MarketOrder) -> OrderEvent:
         """The fill of a market order. Where the fee is taken out of the bought coin, Lean's fee model does it."""

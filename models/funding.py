@@ -5,7 +5,9 @@ The amount comes from the exchange's ledger (``crypto.funding``): mark price, po
 
 from __future__ import annotations
 
-from AlgorithmImports import MarginInterestRateParameters
+from collections.abc import Callable
+
+from AlgorithmImports import MarginInterestRateParameters, Security
 
 from crypto.instruments import Kind
 from crypto.simulator.hosted import HostedExchange
@@ -16,11 +18,17 @@ _LATEST_MS = 4_102_444_800_000  # 2100-01-01
 
 
 class FundingModel:
-    """Margin interest model of a perpetual."""
+    """Margin interest model of a perpetual. ``catch_up`` closes bars that Lean skipped, up to a time (ms)."""
 
-    def __init__(self, exchange: HostedExchange, legs: tuple[Leg, ...], *, on_last_price: bool) -> None:
-        self._exchange, self._legs, self._on_last_price = exchange, legs, on_last_price
-        self._is_inverse = legs[0].instrument.kind is Kind.INVERSE
+    def __init__(
+        self,
+        exchange: HostedExchange,
+        legs: tuple[Leg, ...],
+        catch_up: Callable[[int], None],
+        *,
+        on_last_price: bool,
+    ) -> None:
+        self._exchange, self._legs, self._catch_up, self._on_last_price = exchange, legs, catch_up, on_last_price
         self._due = moment(0)
 
     def apply_margin_interest_rate(self, parameters: MarginInterestRateParameters) -> None:
@@ -28,11 +36,19 @@ class FundingModel:
         now = parameters.time.replace(tzinfo=None)
         if now < self._due:
             return
-        security = parameters.security
-        cash = security.base_currency if self._is_inverse else security.quote_currency
-        price = security.price if self._on_last_price else float("nan")
+        now_ms = int((now - moment(0)).total_seconds() * 1000)
+        self._catch_up(now_ms)
         for leg in self._legs:
-            for amount in self._exchange.settle(leg.index, int((now - moment(0)).total_seconds() * 1000), price):
-                cash.add_amount(amount)
+            pay_settlements(self._exchange, leg, parameters.security, now_ms, on_last_price=self._on_last_price)
         following = min(self._exchange.settles_ms(leg.index) for leg in self._legs)
         self._due = moment(min(following, _LATEST_MS))
+
+
+def pay_settlements(
+    exchange: HostedExchange, leg: Leg, security: Security, now_ms: int, *, on_last_price: bool
+) -> None:
+    """Pay a leg's settlements up to ``now_ms`` into Lean's cash."""
+    price = security.price if on_last_price else float("nan")
+    cash = security.base_currency if leg.instrument.kind is Kind.INVERSE else security.quote_currency
+    for amount in exchange.settle(leg.index, now_ms, price):
+        cash.add_amount(amount)

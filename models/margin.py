@@ -59,7 +59,7 @@ class PerpMargin(CryptoFutureMarginModel):
         return self._check.result(parameters)
 
     def get_maintenance_margin(self, parameters: MaintenanceMarginParameters) -> MaintenanceMargin:
-        """Asked by Lean's margin call model only, which is switched off (models/liquidation.py)."""
+        """Asked by Lean's margin call model only, which is switched off (models/margin_calls.py)."""
         return MaintenanceMargin(self._maintenance(parameters.quantity))
 
 

@@ -11,9 +11,11 @@ from crypto.errors import RefusedError
 from crypto.instruments import Instrument, Kind
 from crypto.pipeline.orders import OrderReason, OrderStatus
 from crypto.simulator.hosted import HostedExchange
+from crypto.simulator.hosted_risk import ForcedFill
 from models.convert import status
-from models.fills import Forced, traded_value
-from models.legs import Leg, LegBook
+from models.feed import BarFeed
+from models.fills import Forced, forced, traded_value
+from models.legs import LegBook
 
 _TAG = "carry"
 _LOT_TOLERANCE = 1e-6  # of a lot, between Lean's decimals and ours
@@ -32,16 +34,23 @@ class OrderDesk:
     def __init__(self, algorithm: QCAlgorithm) -> None:
         self._algorithm = algorithm
         self._tickets: dict[int, OrderTicket] = {}
-        self._sending, self._answered = -1, False
+        self._resting: set[int] = set()
+        self._sending, self._answered, self._is_following = -1, False, False
 
-    def connect(self, exchange: HostedExchange, book: LegBook) -> None:
-        """Take the exchange that orders come from; it is built with this desk's methods."""
-        self._exchange, self._book = exchange, book
+    def connect(self, exchange: HostedExchange, book: LegBook, feed: BarFeed) -> None:
+        """Take the exchange, which is built with this desk's methods, and the bars that it sees."""
+        self._exchange, self._book, self._feed = exchange, book, feed
         self._units = {leg.instrument.base: float(leg.row.base_per_lot) for leg in book.legs[::2]}
 
     def is_sending(self) -> bool:
-        """Whether the order that Lean asks about is one of the book, checked and reserved already."""
-        return self._sending >= 0
+        """Whether the order that Lean asks about is one of the book, checked and reserved already, or the venue's."""
+        return self._sending >= 0 or self._is_following
+
+    def is_open(self, tag: str) -> bool:
+        """Whether a resting order may fill in the present slice: the book still has it once the venue has acted."""
+        self._feed.close_now()
+        order = _number(tag)
+        return order < 0 or self._exchange.is_working(order)
 
     def send(self, order: int, leg_row: int, lots: int, limit_price: float) -> None:
         """One order to Lean: at market, filled within this call in a backtest, or resting at ``limit_price``."""
@@ -51,6 +60,7 @@ class OrderDesk:
             if math.isnan(limit_price):
                 ticket = self._algorithm.market_order(leg.symbol, leg.quantity(lots), tag=tag)
             else:
+                self._resting.add(order)
                 ticket = self._algorithm.limit_order(leg.symbol, leg.quantity(lots), limit_price, tag=tag)
         finally:
             self._sending = -1
@@ -65,32 +75,59 @@ class OrderDesk:
                 remedy="a model raised an exception: Lean's log names it",
             )
 
-    def force(self, leg: Leg, instruction: Forced) -> None:
-        """Close a perp as its venue does, at the venue's price and fee; the account is measured again."""
-        self._algorithm.market_order(leg.symbol, leg.quantity(-leg.row.lots), tag=instruction.tag)
-        self._exchange.measure()
+    def follow(self) -> None:
+        """Bring Lean to the ledger: cancel what the book has ended, fill and pay what the venue did to us."""
+        for order in [order for order in self._resting if not self._exchange.is_working(order)]:
+            self._resting.discard(order)
+            self._tickets[order].cancel()  # without a tag: Lean would put it in place of ours
+        risk = self._exchange.risk
+        if not risk.forced and not risk.beside:
+            return
+        for fill in risk.forced:
+            self._force(fill)
+        for asset, amount in risk.beside:
+            self._algorithm.portfolio.cash_book[self._exchange.names.assets[asset]].add_amount(amount)
+        risk.forced.clear()
+        risk.beside.clear()
+        self.reconcile()
 
-    def cancel(self, order: int) -> None:
-        """Ask Lean to cancel a resting order; its event ends it."""
-        self._tickets[order].cancel()  # without a tag: Lean would put it in place of ours
+    def _force(self, fill: ForcedFill) -> None:
+        """A fill that the ledger has already, at the venue's price and fee."""
+        leg = self._book.legs[fill.leg]
+        tag = Forced(fill.price, fill.fee, self._exchange.names.assets[leg.row.settle_asset]).tag
+        self._is_following = True
+        try:
+            ticket = self._algorithm.market_order(leg.symbol, leg.quantity(fill.lots), tag=tag)
+        finally:
+            self._is_following = False
+        if status(ticket.status) is not OrderStatus.FILLED:
+            raise RefusedError(
+                f"Lean left the venue's fill {tag} of {leg.instrument.key} in state {ticket.status}",
+                remedy="a model raised an exception, or the security has no price yet: Lean's log names it",
+            )
 
     def on_event(self, event: OrderEvent) -> None:
-        """Take Lean's event into the ledger, then hold the ledger against Lean's account."""
+        """Take Lean's event into the ledger, after the bar that it belongs to."""
+        self._feed.close_now()
+        if self._is_following and forced(event.ticket.tag) is not None:
+            return  # the ledger had it first
         order, found = self._order_of(event), status(event.status)
+        if found is not OrderStatus.PLACED:
+            self._resting.discard(order)
         if event.fill_quantity != 0:
             self._fill(order, event)
         elif found is OrderStatus.REJECTED and order >= 0:
             self._exchange.refused(order, self._refusal(order, event.message))
-        elif found is OrderStatus.CANCELLED and order >= 0:
+        elif found is OrderStatus.CANCELLED and order >= 0 and self._exchange.is_working(order):
             self._exchange.cancelled(order, OrderReason.TIMEOUT)
         self._answered |= found is not OrderStatus.PLACED and order == self._sending
+        self.reconcile()
 
     def _order_of(self, event: OrderEvent) -> int:
         """Our number of the event's order; -1 when it is not ours."""
         if self._sending >= 0 and event.symbol == self._book.legs[self._leg_of(self._sending)].symbol:
             return self._sending
-        tag = str(event.ticket.tag).split(":")
-        return int(tag[1]) if tag[0] == _TAG and len(tag) == 2 else -1
+        return _number(event.ticket.tag)
 
     def _leg_of(self, order: int) -> int:
         return int(self._exchange.world.orders[order].leg)
@@ -117,7 +154,12 @@ class OrderDesk:
         return OrderReason.NO_MARGIN if self._leg_of(order) % 2 else OrderReason.NO_FUNDS
 
     def reconcile(self) -> None:
-        """``RefusedError`` when Lean's cash book or positions are not what the ledger says."""
+        """``RefusedError`` when Lean's cash book or positions are not what the ledger says.
+
+        While Lean has yet to follow what the venue did, they can't be.
+        """
+        if self._exchange.risk.forced or self._exchange.risk.beside:
+            return
         cash = self._algorithm.portfolio.cash_book
         for asset, ours in self._exchange.balances().items():
             theirs = cash[asset].amount if cash.contains_key(asset) else 0.0
@@ -126,6 +168,12 @@ class OrderDesk:
             if leg.security is not None:
                 ours = sum(self._exchange.position(other.index) for other in self._book.at(leg.symbol))
                 _compare(leg.instrument.key, leg.security.holdings.quantity, ours, leg.lot)
+
+
+def _number(tag: str | None) -> int:
+    """Number of the book's order in a tag; -1 in any other."""
+    parts = str(tag).split(":")
+    return int(parts[1]) if parts[0] == _TAG and len(parts) == 2 else -1
 
 
 def gross_fill(instrument: Instrument, quantity: float, price: float, fee: float, currency: str) -> tuple[float, float]:

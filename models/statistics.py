@@ -9,8 +9,6 @@ from AlgorithmImports import QCAlgorithm
 from crypto.ledger import COMPONENT_NAMES, Component, Flow
 from crypto.simulator.hosted import HostedExchange
 from crypto.units import DAY_MS, iso
-from models.legs import LegBook
-from models.liquidation import LiquidationGuard
 
 SAMPLES = 200  # points of a chart over the whole run, at most one a day: each costs 18 us (lean-measured.md J.3)
 CHART = "Carry"
@@ -21,10 +19,8 @@ _COLUMNS = ("time_ms", "flow", "wallet", "asset", "leg", "order", "amount", "val
 class PostTrade:
     """What the trade lives on: where the change of equity came from."""
 
-    def __init__(
-        self, algorithm: QCAlgorithm, exchange: HostedExchange, book: LegBook, guard: LiquidationGuard, span_ms: int
-    ) -> None:
-        self._algorithm, self._exchange, self._book, self._guard = algorithm, exchange, book, guard
+    def __init__(self, algorithm: QCAlgorithm, exchange: HostedExchange, span_ms: int) -> None:
+        self._algorithm, self._exchange = algorithm, exchange
         self._every_ms = max(DAY_MS, span_ms // SAMPLES // DAY_MS * DAY_MS)
         self._next_ms = 0
 
@@ -40,7 +36,7 @@ class PostTrade:
             value = self.total(component)
             self._algorithm.plot(CHART, name, value)
             self._algorithm.set_runtime_statistic(name.capitalize(), f"{value:,.2f}")
-        distance = self.liquidation_distance()
+        distance = self._exchange.risk.distance()
         if not math.isnan(distance):
             self._algorithm.plot("Liquidation distance", "percent", 100.0 * distance)
             self._algorithm.set_runtime_statistic("Liquidation distance", f"{distance:.1%}")
@@ -48,11 +44,6 @@ class PostTrade:
     def total(self, component: Component) -> float:
         """Sum of a component over all pairs and wallets so far, account currency."""
         return sum(value for (_, found), value in self._exchange.attribution.items() if found == component)
-
-    def liquidation_distance(self) -> float:
-        """The smallest distance of any perp, as a fraction of its mark; NaN when none can be liquidated."""
-        distances = (self._guard.distance(leg) for leg in self._book.legs[1::2])
-        return min((value for value in distances if not math.isnan(value)), default=math.nan)
 
     def finish(self, name: str) -> None:
         """Summary statistics, and every cash flow as ``NAME/ledger.csv`` in the object store."""
@@ -63,6 +54,8 @@ class PostTrade:
         self._algorithm.set_summary_statistic("Carry equity", f"{run.equity:.8f}")
         self._algorithm.set_summary_statistic("Carry settlements paid", run.settlements_paid)
         self._algorithm.set_summary_statistic("Carry orders", run.order_rows)
+        self._algorithm.set_summary_statistic("Carry liquidations", run.liquidations)
+        self._algorithm.set_summary_statistic("Carry deleveragings", run.deleveragings)
         self._algorithm.set_summary_statistic("Carry kill switch", "on" if run.killed else "off")
         self._algorithm.object_store.save(f"{name}/ledger.csv", self.ledger())
 

@@ -29,7 +29,6 @@ from crypto.simulator.loop import (
 from crypto.simulator.outcome import outcome
 from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
-from crypto.tiers import TierBook
 from crypto.units import iso
 from crypto.venues.registry import pair as find_pair
 from data.market import load_market
@@ -37,7 +36,7 @@ from data.oracle_history import with_oracle
 from data.results import next_directory, write_results
 from data.settings import config_hash, settings_as_mapping
 from data.store.lake import Lake
-from data.tiers import load_tiers
+from data.tiers import tiers_of
 from research.report.page import render
 
 BUNDLED_SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "lake"
@@ -100,15 +99,6 @@ def _refuse_an_empty_stretch(market: MarketHistory) -> None:
                 f"{key} {iso(bound)} is more than a day away from all data{words}",
                 remedy=f"set it to {iso(limit)}, leave it out, or ingest more",
             )
-
-
-def tiers_of(settings: Settings) -> TierBook | None:
-    """Leverage tiers from the files that the settings name; None when they name none."""
-    book = None
-    for file in settings.margin.tier_files:
-        found = load_tiers(Path(file.path), file.venue, file.effective)
-        book = found if book is None else book.merged(found)
-    return book
 
 
 def run_backtest(

@@ -12,6 +12,7 @@ from enum import IntEnum
 from crypto.compiled import kernel
 
 DAY_HOURS = 24.0
+ROUNDING = 1e-9  # of a limit
 FARTHEST = 1.0  # adverse moves beyond this fraction are all shown as this
 
 
@@ -27,8 +28,11 @@ class Guard(IntEnum):
 
 @kernel
 def latched_low(on: bool, value: float, trip: float, release: float) -> bool:
-    """State of a guard on a number that must not be low: trips below ``trip``, lets go at ``release`` (>= trip)."""
-    return value < release if on else value < trip
+    """State of a guard on a number that must not be low: trips below ``trip``, lets go at ``release`` (>= trip).
+
+    What was brought back to ``release`` itself may lie below it by its rounding.
+    """
+    return value < release * (1.0 - ROUNDING) if on else value < trip
 
 
 @kernel

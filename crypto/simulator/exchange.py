@@ -2,7 +2,8 @@
 
 At one time the order is: funding settlements, borrow hours, transfers that arrive, orders that arrive. At the end of
 the step the mark moves, adverse extreme first: margin check, liquidation, takeover, then ADL. After that legs are
-revalued on the bar that closed, resting orders are matched against it, and the account is measured.
+revalued on the bar that closed, resting orders are matched against it, perps that they filled are checked at the bar's
+extreme as well, and the account is measured.
 Then it is the strategy's turn. Settlements and borrow hours belong to the step that ends with them, arrivals to the
 step that begins with them, so an order of one instant never meets a settlement of the same instant first.
 """
@@ -130,8 +131,6 @@ def advance(world: World, instant: int) -> int:
     run.instant = instant
     run.row = instant
     end_ms = rules.start_ms + instant * rules.bar_ms
-    if rules.margin_engine == 1:
-        use_tiers_of(world, end_ms)
     while run.status == RUNNING:
         time_ms, kind, index = _next_event(world, end_ms)
         if kind < 0:
@@ -145,13 +144,25 @@ def advance(world: World, instant: int) -> int:
     if rules.margin_engine == 1:
         liquidate_where_due(world, bar)
         deleverage_where_due(world, bar)
+        use_tiers_of(world, end_ms)  # the bar itself was under the tiers of its start
     revalue(world, bar)
+    if _match_all_resting(world, bar) and rules.margin_engine == 1:
+        liquidate_where_due(world, bar)  # the bar went on after it had filled an order inside it
+    measure(world, instant)
+    return int(run.status)
+
+
+@kernel
+def _match_all_resting(world: World, bar: int) -> bool:
+    """Match resting orders against the bar; whether a perp position changed."""
+    changed = False
     for leg in range(world.legs.shape[0]):
         order = world.legs[leg].order
         if order >= 0 and world.orders[order].arrival_ms == -1:
+            held = world.legs[leg].lots
             match_resting(world, leg, bar)
-    measure(world, instant)
-    return int(run.status)
+            changed = changed or (leg % 2 == 1 and world.legs[leg].lots != held)
+    return changed
 
 
 @kernel
@@ -168,6 +179,12 @@ def measure(world: World, instant: int) -> None:
 def look(world: World, instant: int) -> None:
     """Let the guards look at every pair that was measured, and say what its position needs besides the signal."""
     watch(world, instant)
+    note_attention(world)
+
+
+@kernel
+def note_attention(world: World) -> None:
+    """Say what every pair's position needs besides the signal."""
     for pair in range(world.pairs.shape[0]):
         world.quotes[pair].attention = _attention(world, pair)
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from crypto.errors import InsolventError
 from crypto.ledger import Flow
+from crypto.margin import initial_margin, maintenance
 from crypto.market import MarketHistory
 from crypto.pipeline import execution, signal
 from crypto.pipeline.features import Features
@@ -29,13 +30,15 @@ from crypto.simulator.clock import (
     usable_borrow_rate,
 )
 from crypto.simulator.desk import finish, order_value, record_fill, send
-from crypto.simulator.exchange import judge_equity, look, measure_position, measure_start
+from crypto.simulator.exchange import judge_equity, measure_position, measure_start
 from crypto.simulator.fills import fill_perp, fill_spot
+from crypto.simulator.hosted_risk import Extremes, HostedRisk
+from crypto.simulator.hosted_rows import BAR, INSTANT, Grid, Totals, plain
 from crypto.simulator.loop import raise_for_gap
+from crypto.simulator.margin_check import notional_at
 from crypto.simulator.posting import note
 from crypto.simulator.setup import Setup
 from crypto.simulator.state import (
-    BAR_COLUMNS,
     INVERSE,
     KILL,
     MARK_FAIL,
@@ -43,11 +46,9 @@ from crypto.simulator.state import (
     MARK_SKIP,
     OPEN,
     RUNNING,
-    SERIES_COLUMNS,
     SPOT,
     VALUE,
     VOLUME,
-    World,
 )
 from crypto.simulator.strategy import (
     account_of,
@@ -58,140 +59,52 @@ from crypto.simulator.strategy import (
     is_quiet,
     note_decision,
     note_signal,
+    switch_on,
 )
-from crypto.simulator.valuation import free_cash, free_margin, measure_wallets, notional, revalue, unrealised
+from crypto.simulator.valuation import (
+    free_cash,
+    free_margin,
+    measure_wallets,
+    notional,
+    revalue,
+    stop_insolvent,
+    unrealised,
+)
+from crypto.simulator.watch import stop_work
 from crypto.units import iso
 
 NEVER_MS = 9_223_372_036_854_775_807
-BAR, INSTANT = 0, 1  # the one bar and the one instant that the record holds
 _MARK_FLAGS = MARK_FAIL | MARK_LAST_KNOWN | MARK_SKIP
 _BESIDE_THE_FILL = (int(Flow.INTEREST), int(Flow.FUNDING_GRACE))
 _POST_ONLY = int(OrderKind.POST_ONLY)
+_PLACED = int(OrderStatus.PLACED)
 _CANCELLED, _REJECTED = int(OrderStatus.CANCELLED), int(OrderStatus.REJECTED)
 _TIMEOUT = int(OrderReason.TIMEOUT)
-
-
-def row_class(names: Sequence[str]) -> Callable[..., Any]:
-    """A class of rows with these attributes in slots, which the interpreter reads fastest."""
-
-    def fill(self: Any, values: Sequence[Any]) -> None:
-        for name, value in zip(names, values, strict=True):
-            setattr(self, name, value)
-
-    return type("Row", (), {"__slots__": tuple(names), "__init__": fill})
-
-
-class Rows(list[Any]):
-    """A table of rows with attributes."""
-
-    def __init__(self, names: Sequence[str], rows: Sequence[Sequence[Any]] = ()) -> None:
-        self._row, self._width = row_class(names), len(names)
-        super().__init__(self._row(row) for row in rows)
-
-    @property
-    def shape(self) -> tuple[int]:
-        """As of an array of one dimension."""
-        return (len(self),)
-
-
-class Records(Rows):
-    """Rows that are appended to: asking for the row after the last one adds it."""
-
-    def __getitem__(self, index: Any) -> Any:
-        if index == len(self):
-            self.append(self._row((0,) * self._width))
-        return super().__getitem__(index)
-
-
-class Grid(dict[tuple[int, ...], Any]):
-    """Values by several indices; what was never written is ``empty``."""
-
-    def __init__(self, shape: tuple[int, ...], empty: Any = math.nan) -> None:
-        super().__init__()
-        self.shape, self._empty = shape, empty
-
-    def __missing__(self, _: tuple[int, ...]) -> Any:
-        return self._empty
-
-
-class Totals(dict[tuple[int, int], float]):
-    """Attribution summed over the whole run: the first index, the instant, does not count."""
-
-    def __getitem__(self, index: Any) -> float:
-        return self.get(index[1:], 0.0)
-
-    def __setitem__(self, index: Any, value: float) -> None:
-        super().__setitem__(index[1:], value)
-
-
-def _rows(table: Any, kind: type[Rows] = Rows) -> Rows:
-    return kind(table.dtype.names, table.tolist())
-
-
-def _table(array: Any) -> Grid:
-    """Rows of a structured array of two dimensions, by both indices."""
-    grid, row_of = Grid(array.shape), row_class(array.dtype.names)
-    for first, line in enumerate(array.tolist()):
-        for second, row in enumerate(line):
-            grid[first, second] = row_of(row)
-    return grid
-
-
-def plain(world: World) -> World:
-    """The world of a run that has not begun, with Python rows; bars and series hold one instant only."""
-    legs, pairs = world.legs.shape[0], world.pairs.shape[0]
-    tables = (
-        "tier_tables",
-        "adl_events",
-        "adl_queue",
-        "settlements",
-        "wallets",
-        "legs",
-        "pairs",
-        "quotes",
-        "features",
-        "positions",
-        "transfers",
-        "run",
-    )
-    records = ("ledger", "orders", "journal", "trips")
-    counted = {"ledger": int(world.run[0].ledger_rows)}
-    return World(
-        bars=cast("Any", Grid((legs, 1, BAR_COLUMNS))),
-        tiers=world.tiers,
-        oracle=Grid((pairs, 1), 0),
-        borrow=_table(world.borrow),
-        rules=_rows(world.rules),
-        holdings=_table(world.holdings),
-        wallet_equity=cast("Any", Grid(world.wallet_equity.shape, 0.0)),
-        attribution=cast("Any", Totals()),
-        series=cast("Any", Grid((INSTANT + 1, pairs, SERIES_COLUMNS))),
-        **{name: _rows(getattr(world, name)) for name in tables},
-        **{name: _rows(getattr(world, name)[: counted.get(name, 0)], Records) for name in records},
-    )
 
 
 class HostedExchange:
     """One run of the embedded engine's pipeline and ledger, driven from outside.
 
     ``send_order(order, leg, lots, limit_price)`` is how an order leaves (``limit_price`` NaN: at market); the host
-    answers with ``filled`` or ``refused``, within the call or later. ``cancel_order(order)`` asks for a cancellation.
+    answers with ``filled`` or ``refused``, within the call or later. The book may end an order that the host still has
+    (its time is over, a guard or the venue cancels it): the host asks ``is_working``. What the venue closed by force is
+    booked here at once and stands in ``risk.forced`` until the host has followed.
     """
 
     def __init__(
         self,
         setup: Setup,
         send_order: Callable[[int, int, int, float], None],
-        cancel_order: Callable[[int], None],
     ) -> None:
         self._setup, self.world, self.names = setup, plain(setup.world), setup.names
-        self._send, self._cancel = send_order, cancel_order
+        self._send = send_order
         self._rules, self.run = self.world.rules[0], self.world.run[0]
         self._rules.latency_ms = 0  # the host fills at once, at the price that the decision saw
         self._bars = cast("Grid", self.world.bars)
         self.attribution = cast("Totals", self.world.attribution)
         self._attributed = [row.value_price for row in self.world.legs]
         self._values = list(self._attributed)
+        self._marks = [(math.nan, math.nan)] * len(self.world.pairs)
         self._planned: dict[int, float] = {}  # slippage of the order that is being sent, by leg
         holdings = self.world.holdings
         self._perps = [
@@ -199,21 +112,26 @@ class HostedExchange:
             for leg, row in enumerate(self.world.legs)
             if leg % 2 == 1
         ]
-        self._backings = list({id(backing): backing for _, _, backing in self._perps}.values())
+        self._backings = list({id(backing): (row.wallet, backing) for _, row, backing in self._perps}.values())
         has_coins = any(holding.treasury != 0.0 for (_, asset), holding in holdings.items() if asset != 0)
         self._may_borrow = any(row.borrow_allowed == 1 for row in self.world.pairs)
-        self._is_simple = not has_coins and all(row.kind != INVERSE for row in self.world.legs)
+        self._is_simple = not has_coins and all(row.kind != INVERSE and row.unified == 0 for row in self.world.legs)
         self._money = self._count_money()
-        self.run.row = INSTANT
+        self.run.row = self.run.instant = INSTANT
         measure_start(self.world)
+        self.risk = HostedRisk(self.world, setup.world.oracle, self.attribute_moves)
 
     # -- what the host saw -------------------------------------------------------------------------------------------
 
-    def see(self, pair: int, spot: tuple[float, float], perp: tuple[float, float], mark: float) -> None:
+    def see(
+        self, pair: int, spot: tuple[float, float], perp: tuple[float, float], mark: float, extremes: Extremes
+    ) -> None:
         """Close and volume (contracts) of both legs in the bar that closed now, and the mark; no volume: no bar.
 
         Perps are valued on mark, or on the last trade where it is NaN; a spot that did not print moves with its perp.
+        ``extremes``: lowest and highest mark of the bar, NaN where it had none.
         """
+        self._marks[pair] = extremes
         legs, quote = self.world.legs, self.world.quotes[pair]
         spot_row, perp_row = legs[2 * pair], legs[2 * pair + 1]
         before, price, volume = self._values[2 * pair + 1], perp[0], perp[1]
@@ -234,22 +152,32 @@ class HostedExchange:
             self._values[2 * pair] *= self._values[2 * pair + 1] / before
 
     def close_bar(self, time_ms: int) -> None:
-        """All bars of the instant were seen: transfers arrive, legs have their new values. Resting orders fill next."""
+        """All bars of the instant were seen: transfers arrive, the venue acts, legs have their new values.
+
+        Resting orders fill next.
+        """
         self.advance(time_ms)
         world, values = self.world, self._values
+        self.risk.act(time_ms, self._bar_at(time_ms), values, self._marks)
         if self._is_simple:
             for leg, row in enumerate(world.legs):
                 row.value_price = values[leg]
+            if self.risk.is_naked:  # what a pair without its hedge gains is attributed elsewhere, so not later
+                self.attribute_moves()
         else:
-            self._revalue()
+            self._revalue(values)
         for pair, quote in enumerate(world.quotes):
             quote.time_ms = time_ms
             quote.mark = values[2 * pair + 1] / world.legs[2 * pair + 1].multiplier
             if self._may_borrow:
                 quote.borrow_per_hour = borrow_rate_at(world, pair, time_ms)
 
-    def _revalue(self) -> None:
-        for leg, value in enumerate(self._values):
+    def _bar_at(self, time_ms: int) -> int:
+        """Number of the bar that closes at ``time_ms``."""
+        return int((time_ms - self._rules.start_ms) // self._rules.bar_ms) - 1
+
+    def _revalue(self, values: Sequence[float]) -> None:
+        for leg, value in enumerate(values):
             self._bars[leg, BAR, VALUE] = value
         revalue(self.world, BAR)
 
@@ -264,20 +192,23 @@ class HostedExchange:
             judge_equity(world, measure_wallets(world, INSTANT))
             for pair in range(len(world.pairs)):
                 measure_position(world, pair)
-            look(world, INSTANT)
+            self.risk.look(self._bar_at(self.run.time_ms))
             return
-        for backing in self._backings:
+        for _, backing in self._backings:
             backing.unrealised = backing.notional = 0.0
         for leg, row, backing in self._perps:
             if row.lots != 0:
                 backing.unrealised += unrealised(world, leg)
                 backing.notional += notional(world, leg)
+        for wallet, backing in self._backings:
+            if backing.balance + backing.unrealised < 0.0:
+                stop_insolvent(world, wallet)
         equity = self._money
         for pair, row in enumerate(world.pairs):
             measure_position(world, pair)
             equity += row.pnl
         judge_equity(world, equity)
-        look(world, INSTANT)
+        self.risk.look(self._bar_at(self.run.time_ms))
 
     def _count_money(self) -> float:
         """Account currency that no pair brought in, over all wallets."""
@@ -291,25 +222,25 @@ class HostedExchange:
         """
         if not self._is_simple:
             return
-        for leg, row in enumerate(self.world.legs):
-            row.value_price, self._attributed[leg] = self._attributed[leg], row.value_price
-        self._revalue()
+        now = [row.value_price for row in self.world.legs]
+        for row, before in zip(self.world.legs, self._attributed, strict=True):
+            row.value_price = before
+        self._revalue(now)
+        self._attributed = now
 
-    def check(self, market: MarketHistory, *, liquidated: bool) -> None:
+    def check(self, market: MarketHistory) -> None:
         """Stop where the ledger can't go on: ``DataError`` for a rate that is missing under the policy to fail.
 
-        ``InsolventError`` for a wallet without equity whose perps nobody closed (``liquidated``: they were).
+        ``InsolventError`` for a wallet that lost more than it held.
         """
         if self.run.status == RUNNING:
             return
         raise_for_gap(self._setup, self.world, market)
-        if not liquidated:
-            wallet = self.names.wallets[self.run.status_row]
-            raise InsolventError(
-                f"the margin of wallet {wallet} was used up at {iso(self.run.time_ms)}",
-                remedy="hold more collateral: its contracts have no leverage tiers, so no liquidation was simulated",
-            )
-        self.run.status = RUNNING
+        wallet = self.names.wallets[self.run.status_row]
+        raise InsolventError(
+            f"the margin of wallet {wallet} was used up at {iso(self.run.time_ms)}",
+            remedy='hold more collateral, or let the venue liquidate before that with margin.engine = "venue"',
+        )
 
     def advance(self, time_ms: int) -> None:
         """Set the clock; transfers that are due by then arrive."""
@@ -348,6 +279,7 @@ class HostedExchange:
         row, before = self.world.legs[leg], self.run.time_ms
         if row.debt > 0.0 and row.next_borrow_ms <= time_ms:
             self.attribute_moves()
+            self.risk.moved = True
         while row.debt > 0.0 and row.next_borrow_ms <= time_ms:
             self._receive(row.next_borrow_ms - 1)
             booked, self.run.time_ms = self.run.ledger_rows, row.next_borrow_ms
@@ -357,10 +289,15 @@ class HostedExchange:
         self.run.time_ms = before
 
     def kill(self) -> None:
-        """Close everything, for good."""
+        """Close everything and stay off."""
         if self.run.killed == 0:
             self.run.killed = 1
             note(self.world, KILL, -1, 0, -1, 0, self.run.equity, self.run.peak_equity, 0.0)
+
+    def rearm(self) -> None:
+        """Trade again after the kill switch, from the present equity on."""
+        if self.run.killed == 1:
+            switch_on(self.world)
 
     # -- what the strategy wants -------------------------------------------------------------------------------------
 
@@ -368,9 +305,10 @@ class HostedExchange:
         """Bring the features of a pair to now."""
         return features_of(self.world, pair)
 
-    def close_finished(self) -> None:
-        """End the round trips that are over."""
+    def begin_turn(self) -> None:
+        """Before the pairs decide: stop the work that the kill switch or a guard forbids, end what is over."""
         for pair in range(len(self.world.pairs)):
+            stop_work(self.world, pair)
             close_finished(self.world, pair)
 
     def decide(self, pair: int, model: SignalModel, allocator: Allocator, guard: RiskGuard) -> None:
@@ -386,6 +324,7 @@ class HostedExchange:
             note_signal(world, pair, found, seen)
         if is_quiet(found, held.direction, world.quotes[pair].attention, self.run.killed):
             return
+        self.risk.finish_look()
         account, filters = account_of(world, pair), filters_of(world, pair)
         target = allocator.allocate(found, seen, held, account, filters)
         decision = guard.review(target, seen, account, filters)
@@ -432,12 +371,16 @@ class HostedExchange:
             del self._planned[leg]
 
     def expire(self) -> None:
-        """Ask for the cancellation of resting orders whose time is over."""
+        """Cancel resting orders whose time is over."""
         for row in self.world.legs:
             if row.order >= 0:
                 entry = self.world.orders[row.order]
                 if entry.arrival_ms == -1 and self.run.time_ms >= entry.deadline_ms:
-                    self._cancel(row.order)
+                    finish(self.world, row.order, _CANCELLED, _TIMEOUT)
+
+    def is_working(self, order: int) -> bool:
+        """Whether an order of the book has not ended."""
+        return bool(self.world.orders[order].status == _PLACED)
 
     # -- what the host did -------------------------------------------------------------------------------------------
 
@@ -448,6 +391,7 @@ class HostedExchange:
         borrowing, and of a settlement corrected by a fill inside the venue's grace seconds.
         """
         self.attribute_moves()
+        self.risk.moved = True
         world, row, booked = self.world, self.world.legs[leg], self.run.ledger_rows
         resting = order >= 0 and world.orders[order].kind == _POST_ONLY
         reference = price if resting else self._bars[leg, BAR, OPEN]
@@ -506,6 +450,18 @@ class HostedExchange:
         row = self.world.legs[leg]
         share = matching.participation(self.world, leg, BAR, contracts / row.units_per_lot)
         return float(matching.slippage_fraction(row.half_spread, row.impact, share))
+
+    def maintenance(self, leg: int, contracts: float) -> float:
+        """Maintenance margin of ``contracts`` of a perp at its valuation price, closing fee included, settlement asset.
+
+        Without the venue's margin engine: the initial margin.
+        """
+        world, row = self.world, self.world.legs[leg]
+        size = notional_at(world, leg, contracts / row.units_per_lot, row.value_price)
+        if self._rules.margin_engine == 0:
+            return float(initial_margin(size, self._rules.leverage))
+        tiers = (world.tiers[column, row.tier_first : row.tier_end] for column in range(3))
+        return float(maintenance(size, *tiers) + row.closing_fee * size)
 
     def affords(self, leg: int, contracts: float) -> bool:
         """Whether the leg's wallet carries an order that did not come from the book (signed contracts)."""

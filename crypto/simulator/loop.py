@@ -19,7 +19,7 @@ from crypto.units import HOUR_MS, iso
 Progress = Callable[[int, int], None]  # instants done, instants in all
 
 CHUNKS = 50  # progress reports, and chances for Ctrl-C, in a compiled run
-ROWS_PER_LEG = 64  # record rows that one step may write per leg
+ROWS_PER_LEG = 128  # record rows that one step may write per leg, a liquidation of liquidation.MOST_STEPS included
 SPARE_ROWS = 256
 
 

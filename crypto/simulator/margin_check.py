@@ -9,7 +9,7 @@ from __future__ import annotations
 from crypto.compiled import kernel
 from crypto.margin import is_liquidatable, maintenance, notional_inverse, unrealised_inverse
 from crypto.simulator.state import INVERSE, MARK_HIGH, MARK_LOW, VALUE, World
-from crypto.simulator.valuation import asset_price
+from crypto.simulator.valuation import asset_price, coin_collateral, collateral_coins
 
 BISECTIONS = 60  # of the way from one mark to the next: leaves no visible error in float64
 
@@ -29,10 +29,22 @@ def use_tiers_of(world: World, time_ms: int) -> None:
 
 
 @kernel
-def adverse_mark(world: World, leg: int, bar: int) -> float:
-    """The bar's mark extreme that hurts the leg's position; the valuation price where the bar has no mark."""
+def rise_hurts(world: World, leg: int) -> bool:
+    """Whether a rise of the leg's mark lowers the surplus of its account: through the perp and the coins behind it."""
     row = world.legs[leg]
-    extreme = world.bars[leg, bar, MARK_HIGH if row.lots < 0 else MARK_LOW]
+    coins = collateral_coins(world, leg) if row.unified == 1 else 0.0
+    if coins == 0.0:
+        return bool(row.lots < 0)
+    size = row.lots * row.units_per_lot * row.value_price
+    rate = world.tiers[1, tier_column(world, leg, abs(size))] + row.closing_fee
+    return bool(size + coins * world.legs[leg - 1].value_price < rate * abs(size))
+
+
+@kernel
+def adverse_mark(world: World, leg: int, bar: int) -> float:
+    """The bar's mark extreme that hurts the leg's account; the valuation price where the bar has no mark."""
+    row = world.legs[leg]
+    extreme = world.bars[leg, bar, MARK_HIGH if rise_hurts(world, leg) else MARK_LOW]
     if extreme == extreme:
         return float(extreme)
     value = world.bars[leg, bar, VALUE]
@@ -40,10 +52,10 @@ def adverse_mark(world: World, leg: int, bar: int) -> float:
 
 
 @kernel
-def mark_on_the_way(world: World, leg: int, bar: int, way: float) -> float:
+def mark_on_the_way(world: World, leg: int, way: float) -> float:
     """Mark after the share ``way`` (0 to 1) of the straight line from the last valuation to the adverse extreme."""
-    start = world.legs[leg].value_price
-    return float(start + way * (adverse_mark(world, leg, bar) - start))
+    row = world.legs[leg]
+    return float(row.value_price + way * (row.adverse - row.value_price))
 
 
 @kernel
@@ -84,17 +96,16 @@ def profit_at(world: World, leg: int, mark: float) -> float:
 
 
 @kernel
-def collateral_at(world: World, leg: int, bar: int, way: float) -> float:
+def collateral_at(world: World, leg: int, way: float) -> float:
     """What the pair's spot leg adds to its perp's unified account when spot moves with the perp's mark."""
-    spot, perp = world.legs[leg - 1], world.legs[leg]
-    if perp.unified == 0 or spot.wallet != perp.wallet or perp.kind == INVERSE:
+    if world.legs[leg].unified == 0:
         return 0.0
-    price = spot.value_price * mark_on_the_way(world, leg, bar, way) / perp.value_price
-    return float((spot.holding * spot.collateral_ratio - spot.debt - spot.owed) * price)
+    value = coin_collateral(world, leg)
+    return float(value * mark_on_the_way(world, leg, way) / world.legs[leg].value_price) if value != 0.0 else 0.0
 
 
 @kernel
-def surplus_at(world: World, wallet: int, asset: int, bar: int, way: float) -> tuple[float, float]:
+def surplus_at(world: World, wallet: int, asset: int, way: float) -> tuple[float, float]:
     """Equity less maintenance margin, and that margin, of one account after the share ``way`` of the move."""
     total = world.holdings[wallet, asset].balance
     needed = 0.0
@@ -102,9 +113,9 @@ def surplus_at(world: World, wallet: int, asset: int, bar: int, way: float) -> t
     for leg in range(1, legs.shape[0], 2):
         if legs[leg].wallet != wallet or legs[leg].settle_asset != asset:
             continue
-        total += collateral_at(world, leg, bar, way)
+        total += collateral_at(world, leg, way)
         if legs[leg].lots != 0:
-            mark = mark_on_the_way(world, leg, bar, way)
+            mark = mark_on_the_way(world, leg, way)
             total += profit_at(world, leg, mark)
             needed += maintenance_at(world, leg, mark)
     return total - needed, needed
@@ -118,7 +129,10 @@ def is_short_of_margin(world: World, leg: int, surplus: float, needed: float) ->
 
 @kernel
 def accounts_in_danger(world: World, bar: int) -> bool:
-    """Measure every account at the adverse extremes of the bar into ``HOLDING.stressed``; whether any falls short."""
+    """Measure every account at the adverse extremes of the bar into ``HOLDING.stressed``; whether any falls short.
+
+    The extremes stay as they are for the bar, whatever is closed on the way there.
+    """
     legs, holdings = world.legs, world.holdings
     for leg in range(1, legs.shape[0], 2):
         account = holdings[legs[leg].wallet, legs[leg].settle_asset]
@@ -126,9 +140,10 @@ def accounts_in_danger(world: World, bar: int) -> bool:
     for leg in range(1, legs.shape[0], 2):
         if legs[leg].lots != 0 or legs[leg].unified == 1:
             account = holdings[legs[leg].wallet, legs[leg].settle_asset]
-            account.stressed += collateral_at(world, leg, bar, 1.0)
+            legs[leg].adverse = adverse_mark(world, leg, bar)
+            account.stressed += collateral_at(world, leg, 1.0)
             if legs[leg].lots != 0:
-                mark = adverse_mark(world, leg, bar)
+                mark = legs[leg].adverse
                 account.stressed += profit_at(world, leg, mark) - maintenance_at(world, leg, mark)
     for leg in range(1, legs.shape[0], 2):
         if legs[leg].lots != 0 and holdings[legs[leg].wallet, legs[leg].settle_asset].stressed <= 0.0:
@@ -137,23 +152,23 @@ def accounts_in_danger(world: World, bar: int) -> bool:
 
 
 @kernel
-def first_shortfall(world: World, leg: int, bar: int) -> float:
+def first_shortfall(world: World, leg: int) -> float:
     """Share of the move at which the account of ``leg`` first falls short; 2 when it never does.
 
     The surplus is concave along the straight line of marks, so between a start that carries the margin and an end that
     does not there is one crossing.
     """
     wallet, asset = world.legs[leg].wallet, world.legs[leg].settle_asset
-    surplus, needed = surplus_at(world, wallet, asset, bar, 0.0)
+    surplus, needed = surplus_at(world, wallet, asset, 0.0)
     if is_short_of_margin(world, leg, surplus, needed):
         return 0.0
-    surplus, needed = surplus_at(world, wallet, asset, bar, 1.0)
+    surplus, needed = surplus_at(world, wallet, asset, 1.0)
     if not is_short_of_margin(world, leg, surplus, needed):
         return 2.0
     low, high = 0.0, 1.0
     for _ in range(BISECTIONS):
         middle = 0.5 * (low + high)
-        surplus, needed = surplus_at(world, wallet, asset, bar, middle)
+        surplus, needed = surplus_at(world, wallet, asset, middle)
         if is_short_of_margin(world, leg, surplus, needed):
             high = middle
         else:

@@ -71,6 +71,7 @@ LEG = np.dtype(
         ("coin", "f8"),  # base units that this leg brought in (inverse)
         ("value_price", "f8"),  # price of the last valuation, venue quote
         ("move", "f8"),  # change of value_price in the current step
+        ("adverse", "f8"),  # perp: the bar's extreme of the mark that hurts the account, venue quote
         ("grace_until_ms", "i8"),
         ("grace_row", "i8"),  # settlement that the grace seconds belong to
         ("next_borrow_ms", "i8"),

@@ -296,13 +296,19 @@ def decision_made(world: World, pair: int, seen: Features, target: Target, appro
         act(world, pair, seen, target)
 
 
-@jit
-def rearm(world: World) -> None:
-    """Switch trading on again after the kill switch, from the present equity on; a person decides that."""
+@kernel
+def switch_on(world: World) -> None:
+    """Trade again after the kill switch, from the present equity on."""
     run = world.run[0]
     run.killed = 0
     run.peak_equity = run.equity
     note(world, REARMED, -1, 0, -1, 0, run.equity, run.peak_equity, 0.0)
+
+
+@jit
+def rearm(world: World) -> None:
+    """``switch_on``, for Python; a person decides that."""
+    switch_on(world)
 
 
 @jit

@@ -11,6 +11,8 @@ from crypto.simulator.state import INSOLVENT, INVERSE, VALUE, World
 
 _BASIS, _DELTA, _COLLATERAL = int(Component.BASIS), int(Component.DELTA), int(Component.COLLATERAL)
 
+ROUNDING = 1e-9  # of the account: what sums of transfers and takeovers may leave below 0
+
 
 @kernel
 def unrealised(world: World, leg: int) -> float:
@@ -42,6 +44,17 @@ def perp_base(world: World, leg: int) -> float:
         return 0.0
     if row.kind == INVERSE:
         return float(row.lots * row.quote_per_lot / row.entry)
+    return float(row.lots * row.base_per_lot)
+
+
+@kernel
+def hedge_base(world: World, leg: int) -> float:
+    """Signed base quantity with which a perp leg's profit moves at its valuation price."""
+    row = world.legs[leg]
+    if row.lots == 0:
+        return 0.0
+    if row.kind == INVERSE:
+        return float(row.lots * row.quote_per_lot / row.value_price)
     return float(row.lots * row.base_per_lot)
 
 
@@ -96,14 +109,14 @@ def _revalue_perp(world: World, leg: int, bar: int) -> None:
         if held != 0.0:
             attribute(world, leg, _COLLATERAL, held * world.legs[coin_leg].move)
         if row.lots != 0:
-            value = row.lots * row.quote_per_lot
             price = world.bars[leg, bar, VALUE]
+            value = row.lots * row.quote_per_lot
             change = world.bars[coin_leg, bar, VALUE] * value * (1.0 / row.value_price - 1.0 / price)
-            delta = value / row.value_price * spot_move
+            delta = hedge_base(world, leg) * spot_move
             attribute(world, leg, _DELTA, delta)
             attribute(world, leg, _BASIS, change - delta)
     elif row.lots != 0:
-        delta = row.lots * row.base_per_lot * spot_move
+        delta = hedge_base(world, leg) * spot_move
         attribute(world, leg, _DELTA, delta)
         attribute(world, leg, _BASIS, row.lots * row.units_per_lot * row.move - delta)
 
@@ -147,9 +160,15 @@ def measure_wallets(world: World, instant: int) -> float:
     total = 0.0
     for wallet in range(holdings.shape[0]):
         total += world.wallet_equity[instant, wallet]
-        if world.wallet_equity[instant, wallet] < 0.0:
-            stop_insolvent(world, wallet)
+    _stop_where_insolvent(world, instant, total)
     return total
+
+
+@kernel
+def _stop_where_insolvent(world: World, instant: int, total: float) -> None:
+    for wallet in range(world.holdings.shape[0]):
+        if world.wallet_equity[instant, wallet] < -ROUNDING * max(1.0, abs(total)):
+            stop_insolvent(world, wallet)
 
 
 @kernel
@@ -172,13 +191,20 @@ def stop_insolvent(world: World, wallet: int) -> None:
 
 
 @kernel
-def coin_collateral(world: World, leg: int) -> float:
-    """What the pair's spot leg adds to the margin of its perp ``leg`` in a unified wallet, account currency.
+def collateral_coins(world: World, leg: int) -> float:
+    """Base units with which the pair's spot leg backs its perp ``leg`` in a unified wallet, what it owes taken off.
 
     Coins count after their haircut, what is owed in full.
     """
     spot = world.legs[leg - 1]
-    return float((spot.holding * spot.collateral_ratio - spot.debt - spot.owed) * spot.value_price)
+    return float(spot.holding * spot.collateral_ratio - spot.debt - spot.owed)
+
+
+@kernel
+def coin_collateral(world: World, leg: int) -> float:
+    """Value of ``collateral_coins``, account currency; 0 without coins, also where the pair has no price yet."""
+    coins = collateral_coins(world, leg)
+    return float(coins * world.legs[leg - 1].value_price) if coins != 0.0 else 0.0
 
 
 @kernel

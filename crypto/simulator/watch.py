@@ -13,7 +13,7 @@ from crypto.pipeline.guards import FARTHEST, Guard, in_sigmas, latched_high, lat
 from crypto.pipeline.orders import OrderReason, OrderStatus
 from crypto.pipeline.reasons import Reason
 from crypto.simulator.desk import end_order, release
-from crypto.simulator.margin_check import maintenance_at, notional_at, profit_at, tier_column
+from crypto.simulator.margin_check import maintenance_at, notional_at, profit_at, rise_hurts, tier_column
 from crypto.simulator.posting import note
 from crypto.simulator.state import DISTANCE, GUARD_RELEASED, GUARD_TRIPPED, INVERSE, World
 from crypto.simulator.valuation import coin_collateral, perp_base, spot_base
@@ -32,7 +32,7 @@ STEPS = 40
 def stressed_surplus(world: World, leg: int, only: int, move: float) -> float:
     """Margin surplus of the account of ``leg`` after an adverse ``move`` (fraction of mark), in its margin asset.
 
-    ``only``: the one perp leg that moves; -1: all of them, each against its position. Coins that back a unified wallet
+    ``only``: the one perp leg that moves; -1: all of them, each the way that hurts. Coins that back a unified wallet
     move with their pair's perp.
     """
     legs = world.legs
@@ -43,7 +43,7 @@ def stressed_surplus(world: World, leg: int, only: int, move: float) -> float:
         if row.wallet != wallet or row.settle_asset != asset:
             continue
         moved = move if only < 0 or only == other else 0.0
-        side = 1.0 if row.lots <= 0 else -1.0
+        side = 1.0 if rise_hurts(world, other) else -1.0
         if row.unified == 1:
             total += coin_collateral(world, other) * (1.0 + side * moved)
         if row.lots != 0:
@@ -62,19 +62,21 @@ def _linear_surplus(world: World, leg: int, only: int, move: float) -> tuple[flo
         row = legs[other]
         if row.wallet != wallet or row.settle_asset != asset or (row.lots == 0 and row.unified == 0):
             continue
-        side = 1.0 if row.lots <= 0 else -1.0
+        side = 1.0 if rise_hurts(world, other) else -1.0
         share = 1.0 if only < 0 or only == other else 0.0
         grown = 1.0 + side * share * move
         if row.unified == 1:
             coins = coin_collateral(world, other)
             surplus += coins * grown
             slope += coins * side * share
-        size = abs(row.lots) * row.units_per_lot * row.value_price
-        tier = tier_column(world, other, size * grown)
+        if row.lots == 0:
+            continue
+        size = row.lots * row.units_per_lot * row.value_price
+        tier = tier_column(world, other, abs(size) * grown)
         rate = world.tiers[1, tier] + row.closing_fee
-        surplus += row.lots * row.units_per_lot * (row.value_price * grown - row.entry)
-        surplus += world.tiers[2, tier] - rate * size * grown
-        slope -= size * (1.0 + side * rate) * share
+        surplus += size * grown - row.lots * row.units_per_lot * row.entry
+        surplus += world.tiers[2, tier] - rate * abs(size) * grown
+        slope += (size - rate * abs(size)) * side * share
     return surplus, slope
 
 
@@ -142,7 +144,7 @@ def watch(world: World, instant: int) -> None:
             _latch_distance(world, pair, distance, has_perp)
         _latch_unhedged(world, pair)
         _latch_light(world, pair)
-        _latch_concentration(world, pair)
+        latch_concentration(world, pair)
         _latch_oracle(world, pair, instant)
         if row.direction == 0:
             row.guards &= _ORACLE
@@ -223,7 +225,7 @@ def _latch_light(world: World, pair: int) -> None:
 
 
 @kernel
-def _latch_concentration(world: World, pair: int) -> None:
+def latch_concentration(world: World, pair: int) -> None:
     """Perp notional of the pair's asset, or of its venue, beyond its share of equity by more than the band."""
     rules, equity = world.rules[0], world.run[0].equity
     on_venue, in_asset = 0.0, 0.0

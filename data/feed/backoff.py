@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 _MOST_DOUBLINGS = 32
+MOST_SECONDS = 86_400.0  # our choice: a longer Retry-After is a fault of the venue, and a day's silence is enough
 
 
 @dataclass(slots=True)
@@ -60,7 +61,9 @@ class AttemptLimit:
 
 
 def retry_after_seconds(value: str | None, now: datetime) -> float | None:
-    """A Retry-After header, seconds or an HTTP date, in seconds from ``now``; None when it is absent or unreadable.
+    """A Retry-After header, seconds or an HTTP date, in seconds from ``now``, at most a day.
+
+    None when it is absent or unreadable.
 
     Source: RFC 9110, section 10.2.3.
     """
@@ -68,11 +71,11 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return min(float(text), MOST_SECONDS)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - now).total_seconds())
+    return min(max(0.0, (at - now).total_seconds()), MOST_SECONDS)

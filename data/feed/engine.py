@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 
 from crypto.errors import DataError
+from data.feed import checkpoint
 from data.feed.delay import STAMPED, Delay
 from data.feed.notes import channel_note
 from data.feed.segment import Kind, Record
 from data.feed.session import Answer, Taken
-from data.feed.settlements import IntervalChange, SettlementWatch
+from data.feed.settlements import HOURLY, IntervalChange, SettlementWatch, next_hour_ms
 from data.streams.events import (
     Acknowledged,
     Event,
@@ -111,6 +112,8 @@ class Engine:
             self._dialled(int(note["channel"]), msgspec.convert(note["route"], Route))
         elif name == "opened":
             self.channels[int(note["channel"])].is_open = True
+        elif name == checkpoint.NOTE:
+            checkpoint.restore(self, dict(note))
         elif name == "closed":
             self._closed(int(note["channel"]))
         elif name == "settled":
@@ -129,7 +132,8 @@ class Engine:
             )
         counts, parse, route = self.counts, source.protocol.parse, source.route
         answers: list[Answer] = []
-        data_frames = 0
+        data_frames = data_events = 0
+        old_before = self.state.verdicts[Verdict.OUT_OF_ORDER]
         for frame in frames:
             try:
                 events = parse(route, frame)
@@ -139,12 +143,14 @@ class Engine:
             counts.events += len(events)
             if self._take(source, events, answers, received_ns):
                 data_frames += 1
+                data_events += len(events)
         counts.frames += len(frames)
         counts.frame_bytes += sum(map(len, frames))
         source.frames += data_frames
         if data_frames:
             source.last_ns = received_ns
-        return Taken(data_frames, answers, bool(source.lacking))
+        only_old = 0 < data_events <= self.state.verdicts[Verdict.OUT_OF_ORDER] - old_before
+        return Taken(data_frames, answers, bool(source.lacking), only_old)
 
     def take_changed(self) -> set[Key]:
         """Instruments that changed since the last call."""
@@ -156,14 +162,14 @@ class Engine:
         changes, self._interval_changes = self._interval_changes, []
         return changes
 
-    def open_channels(self) -> list[dict[str, Any]]:
-        """Notes from which a reader that begins here learns what the channels' numbers mean."""
+    def prelude(self) -> list[dict[str, Any]]:
+        """Notes from which a reader that begins here learns what the channels' numbers mean and all that is held."""
         notes: list[dict[str, Any]] = []
         for channel, source in self.channels.items():
             notes.append(channel_note(channel, source.route))
             if source.is_open:
                 notes.append({"note": "opened", "channel": channel})
-        return notes
+        return [*notes, checkpoint.checkpoint_note(self)]
 
     def fingerprint(self) -> str:
         """SHA-256 over every value, time of receipt and order number that is held; equal states have equal ones."""
@@ -177,10 +183,13 @@ class Engine:
 
     def _take(self, source: ChannelState, events: Sequence[Event], answers: list[Answer], received_ns: int) -> bool:
         """Take in the events of one frame; whether there were market data among them."""
+        if source.route.venue in HOURLY:
+            events = [_with_next_hour(event, received_ns) for event in events]
         first = events[0]
         if isinstance(first, _ABOUT_THE_CONNECTION):
             self._answer(source, first, answers)
-            return False
+            # dYdX acknowledges a subscription in the message that holds the first state.
+            return len(events) > 1 and self._take(source, events[1:], answers, received_ns)
         if len(events) == 1:
             verdict = self.state.apply(first, received_ns)
             if verdict is Verdict.APPLIED:
@@ -232,7 +241,9 @@ class Engine:
             else:
                 delay.measure(apart_ms, received_ns)
         if is_perp and event.next_settlement_ms:
-            change = self.watch.seen(key, event.next_settlement_ms, event.interval_hours, received_ns // 1_000_000)
+            # The venue's own stamp where there is one: our clock may be minutes off.
+            at_ms = received_ns // 1_000_000 if event.event_ms is None else event.event_ms
+            change = self.watch.seen(key, event.next_settlement_ms, event.interval_hours, at_ms)
             if change is not None:
                 self.counts.interval_changes += 1
                 self._interval_changes.append(change)
@@ -253,7 +264,8 @@ class Engine:
     def _garbage(self, source: ChannelState, error: FrameError) -> None:
         self.counts.garbage += 1
         source.garbage += 1
-        log.warning("%s", error.message)
+        if source.garbage & (source.garbage - 1) == 0:  # the 1st, 2nd, 4th, ...: a venue that sends nothing else
+            log.warning("%s (unreadable so far on this connection: %d)", error.message, source.garbage)
 
     def _dialled(self, channel: int, route: Route) -> None:
         protocol = self._protocols.get(route.venue)
@@ -268,6 +280,8 @@ class Engine:
     def _closed(self, channel: int) -> None:
         """Make stale all that this connection told of, or hand it to the connection that replaces it."""
         source = self.channels.pop(channel)
+        if not any(other.is_open and other.route.venue == source.route.venue for other in self.channels.values()):
+            self.delays.pop(source.route.venue, None)  # measured anew, should it have been wrong
         for other in self.channels.values():
             if other.is_open and (other.route.venue, other.route.name) == (source.route.venue, source.route.name):
                 other.perps |= source.perps
@@ -279,6 +293,13 @@ class Engine:
         for (venue, kind), symbols in _by_kind(source.tops).items():
             self.state.tops.invalidate(venue, kind, symbols)
         self._changed |= source.perps | source.tops
+
+
+def _with_next_hour(event: Event, received_ns: int) -> Event:
+    """The event of a venue that pays at every full hour, with the next one by the time of receipt."""
+    if not isinstance(event, PerpUpdate):
+        return event
+    return msgspec.structs.replace(event, next_settlement_ms=next_hour_ms(received_ns // 1_000_000))
 
 
 def _by_kind(keys: Iterable[Key]) -> dict[tuple[str, str], list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from crypto.errors import CarryError
 from data.feed.backoff import AttemptLimit
 from data.feed.clock import FeedClock
 from data.feed.engine import Engine
+from data.feed.lock import take_lock
 from data.feed.names import instrument
 from data.feed.notes import channel_note, interval_note, settled_note, start_note
 from data.feed.options import FeedTimes
@@ -74,22 +76,29 @@ class Feed:
         self._error: BaseException | None = None
         self._next_channel = 0
         self._warned_of_clock: set[str] = set()
+        self._known_stale: set[str] = set()
         times = options.times
         self.engine = Engine({plan.protocol.venue: plan.protocol for plan in plans})
         self.board = Board(self.engine, times, [key for plan in plans for key in plan.expected])
         self.recorder = Recorder(options.out, options.recorder, self._prelude, self.now_ns)
         self.supervisors = _supervisors(plans, options, self)
         self.rows = None if options.rows is None else RowWriter(options.rows, options.row_seconds)
+        self._rows_lock = None if options.rows is None else take_lock(options.rows, "writes rows into", "--rows")
         self.server = None if options.socket is None else SnapshotServer(options.socket, self.snapshot, self.status)
         self._settlements = (
             None
             if reader is None
-            else SettlementReader(reader, times.settlement_waits, self._clock.wall_ms, self._settled, self._fail)
+            else SettlementReader(reader, times.settlement_waits, self.venue_ms, self._settled, self._fail)
         )
 
     def now_ns(self) -> int:
         """Time that is given to what is received."""
         return self._clock.now_ns()
+
+    def venue_ms(self, venue: str) -> int:
+        """The venue's time: by the stamps of its messages, else (OKX, Hyperliquid, dYdX) our wall clock."""
+        delay = self.engine.delays.get(venue)
+        return self._clock.wall_ms() if delay is None else int(self.now_ns() / 1e6 - delay.least_ms)
 
     def snapshot(self, wanted: Collection[str] | None = None) -> dict[str, Any]:
         """All instruments, or those wanted, as ``Board.snapshot``."""
@@ -143,6 +152,8 @@ class Feed:
                 self.recorder.close()
             except CarryError as error:
                 self._fail(error)
+            if self._rows_lock is not None:
+                os.close(self._rows_lock)
 
     # --- what connections report --------------------------------------------------------------------------------------
 
@@ -172,9 +183,12 @@ class Feed:
         except Exception as error:  # noqa: BLE001 - called from the event loop, which would only log it; run raises it
             self._fail(error)
             return _NOTHING
+        self._publish()
+        return taken
+
+    def _publish(self) -> None:
         if self.server is not None and self.server.has_subscribers:
             self.server.publish(self.board.names(self.engine.take_changed()))
-        return taken
 
     def _note(self, note: dict[str, Any]) -> None:
         if self._error is not None:
@@ -186,6 +200,7 @@ class Feed:
             self._fail(error)
             return
         self.engine.note(note)
+        self._publish()  # a lost connection makes stale what it told
 
     def _settled(self, event: FundingSettled) -> None:
         self._note(settled_note(event))
@@ -201,10 +216,18 @@ class Feed:
             for change in self.engine.take_interval_changes():
                 log.warning("%s: %s", instrument(*change.key), interval_words(change))
                 self._note(interval_note(change))
-            for key, settlement_ms in self.engine.watch.take_due(now_ms):
+            for key, settlement_ms in self.engine.watch.take_due(self.venue_ms):
                 if self._settlements is not None:
                     self._settlements.start(key, settlement_ms)
             self._warn_of_clocks()
+            self._publish_ageing()
+
+    def _publish_ageing(self) -> None:
+        """Streaming clients hear of what became stale, or fresh again, because time went by and nothing came."""
+        if self.server is not None and self.server.has_subscribers:
+            stale = set(self.board.stale(self.now_ns()))
+            self.server.publish(stale ^ self._known_stale)
+            self._known_stale = stale
 
     async def _write_rows(self, rows: RowWriter, now_ms: int) -> None:
         """Write what is due, a few at a time, so that hundreds of instruments do not hold up the sockets."""
@@ -230,11 +253,11 @@ class Feed:
                 await asyncio.to_thread(sync)
 
     def _prelude(self) -> list[dict[str, Any]]:
-        """Notes at the start of a segment: of the first that a run begins, of the others which channels are open."""
+        """Notes at the start of a segment: of the first that a run begins, of the others what is open and held."""
         if not self._has_begun:
             self._has_begun = True
             return [start_note()]
-        return self.engine.open_channels()
+        return self.engine.prelude()
 
 
 def _supervisors(plans: Sequence[FeedPlan], options: FeedOptions, feed: Feed) -> list[Supervisor]:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from crypto.errors import UsageError
 
+_NEVER_IN_SYMBOLS = frozenset("/\\?&#@%\"' ")  # they would change an address or a request
 _QUOTES = ("USDT", "USDC", "USD")  # longest first
 
 
 def venue_symbol(venue: str, kind: str, symbol: str) -> str:
-    """What the venue calls our ``symbol`` on its streams; ``UsageError`` when it can't be taken apart."""
+    """What the venue calls our ``symbol`` on its streams; ``UsageError`` when it can't be taken apart.
+
+    Small letters are taken for capitals, except at Hyperliquid, where kPEPE is a name.
+    """
+    if not symbol.isprintable() or set(symbol) & _NEVER_IN_SYMBOLS:
+        raise UsageError(
+            f"symbol {symbol!r} of {venue} is no symbol of ours", remedy=f"for example {venue}:linear:BTCUSDT"
+        )
+    if venue != "hyperliquid":
+        symbol = symbol.upper()
     if venue == "okx":
         base, quote = _parts(venue, symbol)
         return f"{base}-{quote}" if kind == "spot" else f"{base}-{quote}-SWAP"

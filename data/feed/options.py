@@ -15,7 +15,8 @@ class FeedTimes:
     ``overlap_seconds``: how long the replacement may take to deliver before it is given up.
     ``tick_seconds``: how often rows, settlements and staleness are looked at.
     ``silence_scale``: factor on the venues' own silence and first-message limits.
-    ``settlement_waits``: when a settled rate is asked for, after the settlement (venues publish it some seconds later).
+    ``settlement_waits``: when a settled rate is asked for, after the settlement (venues publish it some seconds later;
+    the last wait is for a clock of ours that is minutes ahead of a venue that stamps no messages).
     ``late_seconds``: a venue's values are stale when its messages come so much later than at best.
     ``skew_seconds``: a difference between a venue's clock and ours that is worth a warning.
     """
@@ -30,6 +31,6 @@ class FeedTimes:
     overlap_seconds: float = 20.0
     tick_seconds: float = 0.25
     silence_scale: float = 1.0
-    settlement_waits: tuple[float, ...] = (5.0, 30.0, 120.0, 600.0)
+    settlement_waits: tuple[float, ...] = (5.0, 30.0, 120.0, 600.0, 1800.0)
     late_seconds: float = 5.0
     skew_seconds: float = 5.0

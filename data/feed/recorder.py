@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from crypto.errors import DataError, OutputError, RefusedError
+from data.feed.lock import take_lock
 from data.feed.segment import MAGIC, Frame, SegmentReader, frames_record, note_record
 
 SUFFIX = ".feed"
 TORN_SUFFIX = ".torn"
-LOCK_NAME = "feed.lock"
 FORMAT = 1
 _REMEDY = "free space on that disk or name another folder (--out); what was recorded so far is readable"
 
@@ -95,7 +93,7 @@ class Recorder:
         self._size = 0
         self._opened_ns = 0
         self._unsynced = False
-        self._lock = _take_lock(folder)
+        self._lock = take_lock(folder, "records into", "--out")
         try:
             self._cuts, self._number = _recover(folder)
             self._open_segment()
@@ -114,10 +112,13 @@ class Recorder:
         return self._path
 
     def frames(self, channel: int, received_ns: int, frames: Sequence[Frame]) -> None:
-        """Append what one read of a channel's socket brought."""
-        self._append(frames_record(channel, received_ns, frames))
+        """Append what one read of a channel's socket brought, to a new segment when the last one is full.
+
+        What was appended before must have been taken in by then, because the new segment begins with what is held.
+        """
         if self._is_full(received_ns):
             self._rotate()
+        self._append(frames_record(channel, received_ns, frames))
 
     def note(self, received_ns: int, note: Note) -> None:
         """Append a note about the feed itself."""
@@ -130,8 +131,12 @@ class Recorder:
         """
         if not self._unsynced or self._file < 0:
             return None
+        try:
+            descriptor = os.dup(self._file)
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
         self._unsynced = False
-        return partial(_sync_and_close, os.dup(self._file), self._path)
+        return partial(_sync_and_close, descriptor, self._path)
 
     def close(self) -> None:
         """End the segment and give the folder free. A second call does nothing."""
@@ -196,24 +201,6 @@ class Recorder:
         """A disk that fills up takes a part of a record: leave the segment ending with a whole one."""
         if written:
             os.ftruncate(self._file, self._size)
-
-
-def _take_lock(folder: Path) -> int:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            raise _unwritable(folder, error) from error
-        raise RefusedError(
-            f"another feed records into {folder}", remedy="stop it first, or name another folder (--out)"
-        ) from error
-    return lock
 
 
 def _recover(folder: Path) -> tuple[list[Cut], int]:

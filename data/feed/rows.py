@@ -10,6 +10,7 @@ every row is complete in itself: a row that Lean does miss costs a moment, never
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import os
 from collections.abc import Mapping
@@ -18,7 +19,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from crypto.errors import OutputError
+from crypto.errors import DataError, OutputError
+
+log = logging.getLogger(__name__)
 
 COLUMNS = (
     "time_ms",
@@ -38,6 +41,10 @@ COLUMNS = (
 )
 LEAST_TICK_SECONDS = 0.7  # the closest rows of which Resolution.TICK was seen to lose none
 LEAST_SECOND_SECONDS = 2.5  # the same for Resolution.SECOND
+
+_LONGEST_SYMBOL_BYTES = 200  # of a file name's 255
+_TAIL_BYTES = 1 << 16  # far more than the longest row
+_WORTH_SAYING_MS = 1000
 
 Value = float | int | None
 
@@ -63,13 +70,25 @@ class RowWriter:
     rows: int = 0
     held_back: int = 0
     _last_ms: dict[str, int] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
 
     def is_due(self, instrument: str, now_ms: int) -> bool:
-        """Whether the instrument's next row may be written. A clock that went back holds rows until it caught up."""
+        """Whether the instrument's next row may be written. A clock that went back holds rows until it caught up.
+
+        Never for a symbol that can be no file's name: venues' symbols come from outside.
+        """
+        if not _is_file_name(symbol := instrument.split(":", 2)[-1]):
+            self._say_once(instrument, "%s: no rows, because %.60r can be no file's name", instrument[:100], symbol)
+            return False
         last = self._last(instrument, now_ms)
         if now_ms <= last:
             self.held_back += 1
+            if last - now_ms > _WORTH_SAYING_MS:
+                seconds = (last - now_ms) / 1000.0
+                text = "%s: no rows for Lean for %.0f s, until the clock has passed the last one: it went back"
+                self._say_once(instrument, text, instrument, seconds)
             return False
+        self._told.discard(instrument)
         return now_ms - last >= self.row_seconds * 1000.0
 
     def write(self, instrument: str, now_ms: int, values: Mapping[str, Value]) -> None:
@@ -89,7 +108,12 @@ class RowWriter:
     def path(self, instrument: str, now_ms: int) -> Path:
         """``folder/binance/linear/BTCUSDT/20260131.csv``."""
         day = datetime.fromtimestamp(now_ms / 1000.0, UTC).strftime("%Y%m%d")
-        return self.folder.joinpath(*instrument.split(":"), f"{day}.csv")
+        return self.folder.joinpath(*instrument.split(":", 2), f"{day}.csv")
+
+    def _say_once(self, instrument: str, text: str, *values: object) -> None:
+        if instrument not in self._told:
+            self._told.add(instrument)
+            log.warning(text, *values)
 
     def _last(self, instrument: str, now_ms: int) -> int:
         if instrument not in self._last_ms:
@@ -110,14 +134,41 @@ def _append(path: Path, row: bytes) -> None:
 
 
 def _resume(path: Path) -> int:
-    """Time of the last whole row of a file that is there already, cutting a half-written line after it; else 0."""
+    """Time of the last whole row of a file that is there already, cutting a half-written line after it; else 0.
+
+    ``DataError`` names a file whose end is no row of ours.
+    """
     try:
-        content = path.read_bytes()
+        with path.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            start = file.seek(max(0, size - _TAIL_BYTES))
+            content = file.read()
+            end = content.rfind(b"\n") + 1
+            if end < len(content):
+                file.truncate(start + end)
     except FileNotFoundError:
         return 0
-    end = content.rfind(b"\n") + 1
-    if end < len(content):
-        os.truncate(path, end)
-    if not end:
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {os.strerror(error.errno or 0)}", remedy="name another folder (--rows)"
+        ) from error
+    if not end and not start:
         return 0
-    return int(content[:end].splitlines()[-1].split(b",", 1)[0])
+    stamp = content[:end].rstrip(b"\n").rpartition(b"\n")[2].split(b",", 1)[0]
+    if not stamp.isdigit():
+        raise DataError(f"{path} does not end with a row of a feed", remedy="move it away, or name another --rows")
+    return int(stamp)
+
+
+def _is_file_name(symbol: str) -> bool:
+    # Control characters, a NUL among them, would break lines and calls.
+    return (
+        symbol.isprintable()
+        and "/" not in symbol
+        and symbol[:1] != "."
+        and 0 < _bytes(symbol) <= (_LONGEST_SYMBOL_BYTES)
+    )
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))

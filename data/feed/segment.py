@@ -101,11 +101,13 @@ class SegmentReader:
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file = file
         self._name = name
+        self._size = 0
         self.tail = Tail(0, 0, 0)
 
     def __iter__(self) -> Iterator[Record]:
         """Records up to the end or to the torn tail."""
-        size = self._file.seek(0, 2)
+        # What a feed that is running appends from here on is left to the next reader.
+        size = self._size = self._file.seek(0, 2)
         self._file.seek(0)
         magic = self._file.read(len(MAGIC))
         if magic != MAGIC:
@@ -121,15 +123,15 @@ class SegmentReader:
         self.tail = Tail(count, offset, size - offset)
 
     def _read(self, offset: int) -> Record | None:
+        if offset + HEADER_BYTES > self._size:
+            return None
         self._file.seek(offset)
         header = self._file.read(HEADER_BYTES)
-        if len(header) < HEADER_BYTES:
-            return None
         length, crc, received_ns, kind, _, channel, count = _HEADER.unpack(header)
-        if length > MOST_PAYLOAD_BYTES or kind not in (Kind.NOTE, Kind.FRAMES):
+        if length > min(MOST_PAYLOAD_BYTES, self._size - offset - HEADER_BYTES) or kind not in (Kind.NOTE, Kind.FRAMES):
             return None
         payload = self._file.read(length)
-        if len(payload) < length or zlib.crc32(payload, zlib.crc32(header[_CRC_END:])) != crc:
+        if zlib.crc32(payload, zlib.crc32(header[_CRC_END:])) != crc:
             return None
         return Record(received_ns, Kind(kind), channel, count, payload, offset)
 

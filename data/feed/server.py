@@ -10,18 +10,23 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
+import stat
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from crypto.errors import OutputError
+from crypto.errors import OutputError, RefusedError
 
 log = logging.getLogger(__name__)
 
 LONGEST_REQUEST_BYTES = 1 << 20
 LONGEST_SOCKET_PATH_BYTES = 107  # sun_path of unix(7) without its final zero
+MOST_CLIENTS = 64  # our choice: far more than one strategy needs, and far fewer than a process may open files
+# Part of the time that all streams together may take from the sockets of the venues; our choice.
+_STREAMING_SHARE = 0.25
 _WRITE_BUFFER_BYTES = 64 << 10
 
 Describe = Callable[[Collection[str] | None], dict[str, Any]]
@@ -85,12 +90,13 @@ class SnapshotServer:
         return bool(self._subscribers)
 
     async def start(self) -> None:
-        """Listen. A socket file that a killed feed left is replaced; the recording's lock keeps out a living one."""
+        """Listen. A socket that a killed feed left is replaced, one that somebody answers or another file is not."""
         if len(os.fsencode(self.path)) > LONGEST_SOCKET_PATH_BYTES:
             raise OutputError(
                 f"{self.path} is too long for a Unix socket ({LONGEST_SOCKET_PATH_BYTES} bytes)",
                 remedy="name a shorter path (--socket)",
             )
+        _refuse_what_is_no_left_socket(self.path)
         before = os.umask(0o177)  # owner only
         try:
             self.path.unlink(missing_ok=True)
@@ -120,6 +126,12 @@ class SnapshotServer:
             subscriber.mark(instruments)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._clients) >= MOST_CLIENTS:
+            log.debug("a local client was turned away: %d are connected", MOST_CLIENTS)
+            message = {"error": f"{MOST_CLIENTS} clients are connected already", "remedy": "close some of them"}
+            writer.write(_encoded(message))
+            writer.close()
+            return
         client = asyncio.create_task(self._serve(reader, writer))
         self._clients.add(client)
         client.add_done_callback(self._clients.discard)
@@ -133,11 +145,11 @@ class SnapshotServer:
                     await self._stream(request, reader, writer)
                     return
                 await _send(writer, request if isinstance(request, dict) else self._answer(request))
-        except ConnectionError as error:
+        except OSError as error:
             log.debug("a local client went away: %s", error)
         finally:
             writer.transport.abort()
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
     def _answer(self, request: Request) -> dict[str, Any]:
@@ -163,10 +175,16 @@ class SnapshotServer:
     async def _push(self, request: Request, subscriber: _Subscriber, writer: asyncio.StreamWriter) -> None:
         """First a whole snapshot, then what changed; the next only when the client has taken the last."""
         await _send(writer, self._describe(request.instruments) | {"dropped": 0})
+        now = asyncio.get_running_loop().time
         while True:
             changed, dropped = await subscriber.take()
-            await _send(writer, self._describe(changed) | {"dropped": dropped})
-            await asyncio.sleep(self._push_seconds)  # what changes meanwhile is merged
+            begun = now()
+            message = _encoded(self._describe(changed) | {"dropped": dropped})
+            cost = now() - begun
+            writer.write(message)
+            await writer.drain()
+            # What changes meanwhile is merged. Many clients get fewer updates each: the venues' sockets come first.
+            await asyncio.sleep(max(self._push_seconds, cost * len(self._subscribers) / _STREAMING_SHARE))
 
 
 async def _next_line(reader: asyncio.StreamReader) -> bytes:
@@ -193,5 +211,28 @@ def _understand(line: bytes) -> Request | dict[str, Any]:
 
 
 async def _send(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
-    writer.write(msgspec.json.encode(message) + b"\n")
+    writer.write(_encoded(message))
     await writer.drain()
+
+
+def _encoded(message: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(message) + b"\n"
+
+
+def _refuse_what_is_no_left_socket(path: Path) -> None:
+    """Raise when the path is a file of another kind, which must not be lost, or a socket that somebody answers."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return  # nothing is there, or listening says why it can't be
+    if not stat.S_ISSOCK(mode):
+        raise OutputError(f"{path} is there and is no socket", remedy="name another path (--socket)")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:
+            pass  # its queue is full, so somebody owns it
+        except OSError:
+            return
+    raise RefusedError(f"another process serves {path}", remedy="stop it first, or name another path (--socket)")

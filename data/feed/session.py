@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus
 
+from crypto.errors import UsageError
 from data.feed.backoff import retry_after_seconds
 from data.feed.connection import FrameConnection, open_connection
 from data.feed.options import FeedTimes
@@ -24,12 +25,14 @@ Answer = Acknowledged | Heartbeat
 class Taken:
     """What became of frames: how many carried market data, and the messages that concern the connection itself.
 
-    ``lacks_snapshot``: the connection sends changes of something whose snapshot it has not sent.
+    ``lacks_snapshot``: the connection sends changes of something whose snapshot it has not sent. ``only_old``: all the
+    market data were older than what is held.
     """
 
     data_frames: int
     answers: Sequence[Answer] = ()
     lacks_snapshot: bool = False
+    only_old: bool = False
 
 
 FIRST_SECONDS = 5.0  # for acknowledgements and snapshots, where the route sets no limit for its first message
@@ -99,6 +102,13 @@ class Session:
             reason = _dial_reason(error)
             self._sink.closed(self.channel, reason)
             return Ended(reason, None, _wished_wait(error))
+        except (InvalidProxy, ImportError):
+            self._sink.closed(self.channel, "the proxy can't be used")
+            # What the library says quotes the proxy's address, password and all.
+            raise UsageError(
+                "the proxy that the environment names can't be used: it is no HTTP proxy (http://host:port)",
+                remedy="set HTTPS_PROXY to an HTTP proxy or unset it; SOCKS is not supported",
+            ) from None
         except BaseException:
             self._sink.closed(self.channel, "stopped")
             raise
@@ -131,7 +141,9 @@ class Session:
             self._lacks_since = None
         elif self._lacks_since is None:
             self._lacks_since = self._loop.time()
-        if taken.data_frames:
+        # Nothing but old data counts as silence: after one message with a stamp of tomorrow all others are old, until a
+        # new connection.
+        if taken.data_frames and not (taken.only_old and self.is_live.is_set()):
             self._last_frame = self._loop.time()
             self.is_live.set()
 
@@ -239,4 +251,6 @@ def _dial_reason(error: BaseException) -> str:
 def _wished_wait(error: BaseException) -> float | None:
     if not isinstance(error, InvalidStatus):
         return None
-    return retry_after_seconds(error.response.headers.get("Retry-After"), datetime.now(UTC))
+    now = datetime.now(UTC)
+    wishes = [retry_after_seconds(value, now) for value in error.response.headers.get_all("Retry-After")]
+    return max((wish for wish in wishes if wish is not None), default=None)

@@ -55,6 +55,7 @@ class Board:
         ``unknown`` lists what was asked for and is no instrument of this feed.
         """
         held = self.instruments()
+        wanted = None if wanted is None else dict.fromkeys(wanted)  # each once
         names = held if wanted is None else [name for name in wanted if name in held]
         answer: dict[str, Any] = {
             "time_ms": now_ns // 1_000_000,

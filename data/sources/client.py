@@ -27,6 +27,7 @@ from data.sources.faults import (
     without,
 )
 from data.sources.limits import Clock, Limiter, Sleep
+from data.sources.spent import SpentFile
 from data.sources.transport import Answer, ConnectionFailedError, get, make_exchange, with_base
 
 Parsed = TypeVar("Parsed")
@@ -59,7 +60,7 @@ class _PassingError(Exception):
 
 
 class Client:
-    """Calls of one venue. Use as ``async with``; ``calls`` counts what was sent."""
+    """Calls of one venue. Use as ``async with``; ``calls`` counts what was sent; ``spent`` outlives the process."""
 
     def __init__(
         self,
@@ -67,12 +68,16 @@ class Client:
         options: ClientOptions | None = None,
         credentials: Credentials | None = None,
         *,
+        spent: SpentFile | None = None,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.rest = rest
         self.options = options or ClientOptions()
         self.limiter = Limiter(rest.budgets, clock, sleep)
+        self._spent = spent
+        if spent is not None:
+            spent.resume(self.limiter)
         self._sleep = sleep
         self._credentials = credentials
         self._exchange = make_exchange(rest, self.options.base, credentials, self.options.timeout_s)
@@ -84,8 +89,10 @@ class Client:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the connections."""
+        """Close the connections, and note what was spent of the limits."""
         await self._exchange.close()
+        if self._spent is not None and self.calls:
+            self._spent.save(self.limiter)
 
     async def call(self, route: Route, parameters: Parameters, parse: Callable[[bytes], Parsed]) -> Parsed:
         """The parsed answer. ``FetchError`` names venue, route, parameters and what to do.
@@ -101,6 +108,8 @@ class Client:
         async def attempt() -> Parsed:
             await self.limiter.acquire(route.weights)
             self.calls += 1
+            if self._spent is not None:
+                self._spent.note(self.limiter)
             answer = await send(dict(parameters))  # a copy: ccxt changes what it is given
             self.limiter.observe(route.weights, answer.headers)
             if answer.status not in self.rest.pause_s and answer.content.lstrip()[:1] == b"<":

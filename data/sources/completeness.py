@@ -11,6 +11,7 @@ import numpy as np
 from crypto.errors import DataError
 from crypto.funding import settlement_calendar, settlement_instants
 from crypto.market import Integers
+from crypto.units import HOUR_MS
 from data.sources.ledger import Range, subtract
 
 # Stamps this far beside a full hour are no settlement that a calendar can be made of.
@@ -77,9 +78,20 @@ def prove(times: Integers, lo_ms: int, hi_ms: int, step_ms: int, known: Known) -
     if step_ms:
         return _grid_proof(times, lo_ms, hi_ms, step_ms, known)
     open_gaps = tuple(Gap(lo, hi, 0, Reason.NOT_FETCHED) for lo, hi in unfetched)
-    missing = missing_settlements(times)
-    gaps = tuple(Gap(at, at + 1, 1, _reason(at, at + 1, times, known)) for at in missing)
-    return Proof(len(times) + len(missing), len(times), (*open_gaps, *gaps))
+    gaps = [Gap(at, at + 1, 1, _reason(at, at + 1, times, known)) for at in missing_settlements(times)]
+    later = [
+        at
+        for at in settlements_after(times, min(hi_ms, known.ends_ms or hi_ms))
+        if any(lo <= at < hi for lo, hi in known.covered)
+    ]
+    if later:
+        gaps.append(Gap(later[0], hi_ms, len(later), _reason(later[0], later[-1] + 1, times, known)))
+    missing = sum(gap.rows for gap in gaps)
+    if len(times) > 1 and times[0] - lo_ms > times[1] - times[0] + _SETTLEMENT_TOLERANCE_MS:
+        # How many there would have been is not known: the interval may have been another one.
+        before = subtract((lo_ms, int(times[0])), unfetched)
+        gaps[:0] = [Gap(lo, hi, 0, Reason.BEFORE_FIRST) for lo, hi in before]
+    return Proof(len(times) + missing, len(times), (*open_gaps, *gaps))
 
 
 def prove_rates(times: Integers, lo_ms: int, hi_ms: int, known: Known) -> Proof:
@@ -99,6 +111,16 @@ def missing_settlements(times: Integers) -> list[int]:
         # Stamps that fit no calendar (Hyperliquid was once 24 minutes late): `carry data check` names them.
         return []
     return [int(at) for at in calendar.missing_ms]
+
+
+def settlements_after(times: Integers, end_ms: int) -> list[int]:
+    """Instants before ``end_ms`` at which the spacing of the last two rows would have settled since the last one."""
+    if len(times) < 2:
+        return []
+    before, last = ((int(at) + HOUR_MS // 2) // HOUR_MS * HOUR_MS for at in times[-2:])
+    if last <= before:
+        return []
+    return list(range(2 * last - before, end_ms - _SETTLEMENT_TOLERANCE_MS, last - before))
 
 
 def missing_slots(times: Integers, lo_ms: int, hi_ms: int, step_ms: int) -> list[Range]:

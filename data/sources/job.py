@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crypto.errors import CarryError, RefusedError, UsageError
+from crypto.errors import CarryError, OutputError, RefusedError, UsageError
 from crypto.units import iso, timeframe_ms
 from data.credentials import Credentials
 from data.sources.archive import whole_months
@@ -19,9 +19,11 @@ from data.sources.completeness import Proof
 from data.sources.endpoints.known import interval_of, rest_of, series_route
 from data.sources.faults import BanError, KeyRefusedError
 from data.sources.ledger import FOLDER
-from data.sources.listings import all_listings, find_listings
-from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Source, Tally, series_key
+from data.sources.listings import all_listings, find_listings, series_key
+from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Source, Tally
+from data.sources.spent import SpentFile
 from data.sources.wire.columns import Listing
+from data.store.atomic import making
 from data.store.lake import Lake
 from data.store.rows import TIMED_SERIES
 from data.store.series import SeriesKey
@@ -88,7 +90,8 @@ def fetch(
 
     ``on_start`` gets the milliseconds of history to come over all symbols, ``on_progress`` those proven meanwhile.
     ``UsageError`` for names and ranges that can't be; ``FetchError`` when the venue can't be asked at all or does not
-    know a symbol; ``RefusedError`` when another fetch of this venue writes to the lake.
+    know a symbol; ``RefusedError`` when another fetch of this venue writes to the lake; ``OutputError`` when the lake
+    can't be written.
     """
     rest = rest_of(request.venue)
     series_route(rest, request.series, request.kind)
@@ -104,8 +107,9 @@ def fetch(
 def only_fetch(lake: Lake, venue: str) -> Iterator[None]:
     """Hold the venue's lock in the lake: two fetches would double the calls and could overwrite each other's rows."""
     path = Path(lake.root) / FOLDER / f"{venue}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    with making(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,7 +130,8 @@ async def _fetch(
     on_start: Callable[[int], None],
     on_progress: Callable[[int], None],
 ) -> FetchOutcome:
-    async with Client(rest_of(request.venue), client_options, credentials) as client:
+    spent = SpentFile(Path(lake.root) / FOLDER / f"{request.venue}.spent.json")
+    async with Client(rest_of(request.venue), client_options, credentials, spent=spent) as client:
         await client.read_clock()
         listings = await _listings(request, client)
         lo, hi = await _range(request, client)
@@ -142,13 +147,15 @@ async def _fetch(
 async def _listings(request: FetchRequest, client: Client) -> list[Listing]:
     if not request.every_symbol:
         in_archive = request.options.source is Source.ARCHIVE and bool(client.rest.archive_url)
-        return await find_listings(client, request.kind, tuple(dict.fromkeys(request.symbols)), ended=in_archive)
+        found = await find_listings(client, request.kind, request.symbols, ended=in_archive)
+        # One symbol in two spellings (BTCUSDT, BTC/USDT) is one series: two fetches of it would write over each other.
+        return list({entry.venue_id: entry for entry in found}.values())
     listed = await all_listings(client, request.kind)
     return [entry for entry in listed if entry.is_trading and entry.is_perpetual]
 
 
 class _Stop:
-    """Set when the venue wants no more calls or refuses the key: the other symbols then end as well."""
+    """Set when the venue wants no more calls, refuses the key, or the lake can't be written: the others end as well."""
 
     def __init__(self) -> None:
         self.error: CarryError | None = None
@@ -163,7 +170,7 @@ async def _run(work: SeriesFetch, turns: asyncio.Semaphore, stop: _Stop) -> Seri
             await work.run()
         except CarryError as caught:
             error = caught
-            if isinstance(caught, BanError | KeyRefusedError):
+            if isinstance(caught, BanError | KeyRefusedError | OutputError):
                 stop.error = caught
     return SeriesOutcome(work.key, work.lo_ms, work.hi_ms, work.proof(), work.tally, error)
 

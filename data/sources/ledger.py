@@ -58,6 +58,10 @@ class Ledger:
         """Note ranges whose rows are in the lake."""
         self._covered = merged([*self._covered, *ranges])
 
+    def remove(self, lo_ms: int, hi_ms: int) -> None:
+        """Take back that a range is whole."""
+        self._covered = [part for whole in self._covered for part in subtract(whole, [(lo_ms, hi_ms)])]
+
     def save(self) -> None:
         """Write the file as a whole, with the number of rows that the lake holds in each range."""
         times = self._times()

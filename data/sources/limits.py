@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from data.sources.endpoints.base import Budget
 
@@ -41,6 +41,11 @@ class Window:
         """Note units spent at ``now``."""
         self._spent.append((now, units))
         self._sum += units
+
+    def spent(self, now: float) -> list[tuple[float, int]]:
+        """Seconds before ``now`` and units of what still counts, oldest first."""
+        self._forget(now)
+        return [(now - at, units) for at, units in self._spent]
 
     def reported(self, now: float, used: int) -> None:
         """The venue counts ``used`` units, others' calls included: what we did not know of is noted as spent now."""
@@ -86,6 +91,19 @@ class Limiter:
             text = headers.get(self._headers.get(name, ""), "")
             if text.isdigit():
                 self._windows[name].reported(self._clock(), int(text))
+
+    def spent(self) -> dict[str, list[tuple[float, int]]]:
+        """How many seconds ago and how many units, of every call that still counts, by budget."""
+        now = self._clock()
+        return {name: window.spent(now) for name, window in self._windows.items()}
+
+    def resume(self, spent: Mapping[str, Sequence[tuple[float, int]]]) -> None:
+        """Count calls of an earlier process, oldest first; budgets that are no more are left out."""
+        now = self._clock()
+        for name, calls in spent.items():
+            if name in self._windows:
+                for ago_s, units in calls:
+                    self._windows[name].spend(now - ago_s, units)
 
     def _wait(self, weights: Mapping[str, int]) -> float:
         now = self._clock()

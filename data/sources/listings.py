@@ -1,4 +1,4 @@
-"""What a venue lists: finding symbols by our names, with a message for each way in which one can't be found."""
+"""What a venue lists: finding symbols by our names, and a message for each way in which there is nothing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from crypto.errors import UsageError
+from crypto.units import iso
 from data.sources.client import Client
-from data.sources.endpoints.base import MarketsRoute
-from data.sources.faults import UnknownSymbolError
+from data.sources.endpoints.base import MarketsRoute, SeriesRoute
+from data.sources.faults import FetchError, UnknownSymbolError
 from data.sources.wire.columns import Listing
 from data.store.pieces import instrument_symbol
+from data.store.rows import TIMED_SERIES
+from data.store.series import SeriesKey
 
 
 async def all_listings(client: Client, kind: str) -> list[Listing]:
@@ -80,6 +83,41 @@ def ended_listing(venue: str, kind: str, symbol: str) -> Listing:
     venue_id = f"{name}_PERP" if kind == "inverse" and "_" not in name else name
     return Listing(
         venue, kind, name, venue_id, "", "", "", is_trading=False, pair=name.partition("_")[0], is_archive_only=True
+    )
+
+
+def series_key(listing: Listing, series: str, timeframe: str) -> SeriesKey:
+    """The lake's name of a series of a listing; ``UsageError`` for a symbol that can't be a file name."""
+    try:
+        return SeriesKey(
+            listing.venue, listing.kind, listing.symbol, series, timeframe if series in TIMED_SERIES else ""
+        )
+    except UsageError as error:
+        raise UsageError(f"{listing.venue} {listing.venue_id}: {error.message}", remedy=error.remedy) from error
+
+
+def no_rows(listing: Listing, route: SeriesRoute, series: str, lo_ms: int, hi_ms: int) -> FetchError:
+    """The error for a range in which the venue has no row of a series at all, as far as listings can explain it."""
+    asked = f"{series} from {iso(lo_ms)} to {iso(hi_ms)}"
+    if listing.is_archive_only:
+        return FetchError(
+            f"no {asked}: {listing.venue} does not list it, and its archive has no month of it",
+            remedy="check the symbol and the range",
+        )
+    listed, ends = listing.listed_ms, listing.ends_ms
+    if listed is not None and hi_ms <= listed:
+        return FetchError(
+            f"no {asked}: {listing.venue} listed it on {iso(listed)}, after that range",
+            remedy=f"use --from {iso(listed)[:10]} or later",
+        )
+    if ends is not None and lo_ms >= ends:
+        return FetchError(
+            f"no {asked}: its trading ended on {iso(ends)}", remedy=f"use a --from before {iso(ends)[:10]}"
+        )
+    hint = f"; {route.remedy}" if route.remedy else ""
+    return FetchError(
+        f"no {asked}: {listing.venue} {route.route.path} answered that range with no rows",
+        remedy=f"choose another range, or ask again later{hint}",
     )
 
 

@@ -9,17 +9,25 @@ from enum import StrEnum
 
 import numpy as np
 
-from crypto.errors import DataError, UsageError
 from crypto.market import Integers
-from crypto.units import DAY_MS, iso, timeframe_ms
+from crypto.units import DAY_MS, timeframe_ms
 from data.sources.archive import ArchiveFile, monthly_files, read_month
 from data.sources.client import Client
-from data.sources.completeness import Known, Proof, Reason, missing_settlements, missing_slots, prove, prove_rates
+from data.sources.completeness import (
+    Known,
+    Proof,
+    Reason,
+    missing_settlements,
+    missing_slots,
+    prove,
+    prove_rates,
+    settlements_after,
+)
 from data.sources.endpoints.base import Request, SeriesRoute
 from data.sources.endpoints.known import interval_of
-from data.sources.faults import FetchError
 from data.sources.ledger import Ledger, Range, merged, remove_leftovers, subtract
-from data.sources.pages import Covered, PageRule, cover, joined
+from data.sources.listings import no_rows
+from data.sources.pages import NARROWEST_MS, Covered, PageRule, cover, joined
 from data.sources.wire.columns import Listing
 from data.store.lake import Lake
 from data.store.rows import TIMED_SERIES, Columns, Origin
@@ -104,14 +112,19 @@ class SeriesFetch:
         finally:
             self._flush()
         if not len(self._times()):
-            raise self._nothing()
+            # An empty answer may have been a fault: without a row beside it, it proves nothing to a later fetch.
+            self.ledger.remove(self.lo_ms, self.hi_ms)
+            self.ledger.save()
+            raise no_rows(self.listing, self.route, str(self.key), self.lo_ms, self.hi_ms)
 
     async def _everything(self) -> None:
         for lo, hi in self.ledger.missing(self.lo_ms, self.hi_ms):
             for rest_lo, rest_hi in await self._from_archive(lo, hi):
                 await self._from_rest(*await self._after_first(*self._before_end(rest_lo, rest_hi)))
         self._flush()
-        await self._ask_again()
+        if self.key.series != "borrow" and len(self._times()):
+            await self._ask_before_first()
+            await self._ask_again()
 
     def proof(self) -> Proof:
         """Rows expected, held and missing, with reasons."""
@@ -240,60 +253,43 @@ class SeriesFetch:
             places.append(f"{self.client.rest.name} {self.route.route.path}")
         return "; ".join(places)
 
+    async def _ask_before_first(self) -> None:
+        """Ask for the page before the first row until the venue has none: what ended there may have been a fault."""
+        while True:
+            times = self._times()
+            first = int(times[0])
+            lo = max(self.lo_ms, first - self.step_ms * self.route.rows) if self.step_ms else self.lo_ms
+            # Events: what is narrower than the spacing of the first two has no room for another.
+            narrow = self.step_ms or NARROWEST_MS + (int(times[1]) - first if len(times) > 1 else 0)
+            if first - lo < narrow or self._is_known_empty((lo, first)) or not await self._ask((lo, first)):
+                return
+
     async def _ask_again(self) -> None:
-        """Ask for each hole between rows once more, so that 'the venue has none' is a fact and not a lost page."""
+        """Ask for each hole after the first row once more, so that 'the venue has none' is a fact, not a lost page."""
         times = self._times()
-        if self.key.series == "borrow" or not len(times):
-            return
+        end = min(self.hi_ms, self.listing.ends_ms or self.hi_ms)
         if self.step_ms:
-            end = min(self.hi_ms, self.listing.ends_ms or self.hi_ms)
             holes = missing_slots(times, int(times[0]), end, self.step_ms)
         else:
             holes = [(at - SETTLING_MS, at + SETTLING_MS) for at in missing_settlements(times)]
-        known = self.ledger.empty
-        unasked = [hole for hole in holes if not any(lo <= hole[0] and hole[1] <= hi for lo, hi in known)]
-        for lo, hi in unasked[:MOST_HOLES]:
-            found = False
-            async for part in cover(lo, hi, self._page_rule(self.step_ms), self._fetch):
-                if part.rows is not None:
-                    self._rows.append(part.rows)
-                    found = True
-            if not found:
-                self.ledger.empty = merged([*self.ledger.empty, (lo, hi)])
-            self._proven.append((lo, hi))
-        if unasked:
+            holes += [(int(times[-1]) + 1, end)] if settlements_after(times, end) else []
+        for hole in [hole for hole in holes if not self._is_known_empty(hole)][:MOST_HOLES]:
+            await self._ask(hole, flush=False)
+        self._flush()
+
+    def _is_known_empty(self, hole: Range) -> bool:
+        return any(lo <= hole[0] and hole[1] <= hi for lo, hi in self.ledger.empty)
+
+    async def _ask(self, hole: Range, *, flush: bool = True) -> bool:
+        """Whether the venue has a row there after all."""
+        found = False
+        async for part in cover(*hole, self._page_rule(self.step_ms), self._fetch):
+            if part.rows is not None:
+                self._rows.append(part.rows)
+                found = True
+        if not found:
+            self.ledger.empty = merged([*self.ledger.empty, hole])
+        self._proven.append(hole)
+        if flush:
             self._flush()
-
-    def _nothing(self) -> DataError:
-        """The error for a range in which the venue has no row at all."""
-        asked = f"{self.key} from {iso(self.lo_ms)} to {iso(self.hi_ms)}"
-        if self.listing.is_archive_only:
-            return FetchError(
-                f"no {asked}: {self.client.rest.name} does not list it, and its archive has no month of it",
-                remedy="check the symbol and the range",
-            )
-        listed, ends = self.listing.listed_ms, self.listing.ends_ms
-        if listed is not None and self.hi_ms <= listed:
-            return FetchError(
-                f"no {asked}: {self.client.rest.name} listed it on {iso(listed)}, after that range",
-                remedy=f"use --from {iso(listed)[:10]} or later",
-            )
-        if ends is not None and self.lo_ms >= ends:
-            return FetchError(
-                f"no {asked}: its trading ended on {iso(ends)}", remedy=f"use a --from before {iso(ends)[:10]}"
-            )
-        hint = f"; {self.route.remedy}" if self.route.remedy else ""
-        return FetchError(
-            f"no {asked}: {self.client.rest.name} {self.route.route.path} answered that range with no rows",
-            remedy=f"choose another range{hint}",
-        )
-
-
-def series_key(listing: Listing, series: str, timeframe: str) -> SeriesKey:
-    """The lake's name of a series of a listing; ``UsageError`` for a symbol that can't be a file name."""
-    try:
-        return SeriesKey(
-            listing.venue, listing.kind, listing.symbol, series, timeframe if series in TIMED_SERIES else ""
-        )
-    except UsageError as error:
-        raise UsageError(f"{listing.venue} {listing.venue_id}: {error.message}", remedy=error.remedy) from error
+        return found

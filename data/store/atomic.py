@@ -18,6 +18,7 @@ _REMEDIES = {
     errno.EROFS: "the disk is read-only: choose a folder that can be written",
     errno.EACCES: "choose a folder that you may write, or change its permissions",
     errno.EPERM: "choose a folder that you may write, or change its permissions",
+    errno.ENOENT: "that path can't be made: choose another one",
     errno.EEXIST: "a part of that path is a file, not a folder: choose another path",
     errno.ENOTDIR: "a part of that path is a file, not a folder: choose another path",
     errno.EISDIR: "that path is a folder: name a file",
@@ -50,6 +51,18 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone after the rename; a folder that vanished has nothing to clean
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def making(path: Path) -> Iterator[None]:
+    """While ``path`` is made or opened to be written: what the disk refuses becomes an ``OutputError`` naming it."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0)
+        if remedy is None:
+            raise
+        raise OutputError(f"cannot write {path}: {os.strerror(error.errno or 0)}", remedy=remedy) from error
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +31,19 @@ _BEFORE_ALL: Final = np.iinfo(np.int64).min
 # Venues whose partial messages change a snapshot: before it they mean nothing, after it absent means unchanged. The
 # partial messages of others (OKX, dYdX) stand for themselves.
 _DELTA_VENUES: Final = frozenset({"bybit"})
+
+
+class PerpColumns(msgspec.Struct, frozen=True):
+    """All of a table as plain values, columns by field and instrument; None is NaN. Names as in ``PerpTable``."""
+
+    keys: list[Key]
+    values: list[list[float | None]]
+    received: list[list[int]]
+    confirmed: list[list[int]]
+    event_ms: list[list[int]]
+    sequence: list[int]
+    message_ms: list[int]
+    has_snapshot: list[bool]
 
 
 class PerpTable:
@@ -150,6 +164,29 @@ class PerpTable:
         too_old = now_ns - confirmed > self._limit_ns[:, :count]
         result: NDArray[np.bool_] = too_old | (confirmed == 0) | np.isnan(self.values[:, :count])
         return result
+
+    def dump(self) -> PerpColumns:
+        """Everything that is held, exactly."""
+        count = len(self)
+        values = [[None if math.isnan(value) else value for value in row] for row in self.values[:, :count].tolist()]
+        return PerpColumns(
+            list(self.keys), values, self.received[:, :count].tolist(), self.confirmed[:, :count].tolist(),
+            self.event_ms[:, :count].tolist(), self._sequence[:count].tolist(), self._message_ms[:count].tolist(),
+            self._has_snapshot[:count].tolist(),
+        )  # fmt: skip
+
+    def load(self, held: PerpColumns) -> None:
+        """Take over what ``dump`` gave, into a table that holds nothing."""
+        for key in held.keys:
+            self._row_of(key)
+        count = len(held.keys)
+        self.values[:, :count] = [[math.nan if value is None else value for value in row] for row in held.values]
+        self.received[:, :count] = held.received
+        self.confirmed[:, :count] = held.confirmed
+        self.event_ms[:, :count] = held.event_ms
+        self._sequence[:count] = held.sequence
+        self._message_ms[:count] = held.message_ms
+        self._has_snapshot[:count] = held.has_snapshot
 
     def _row_of(self, key: Key) -> int:
         row = self._rows.get(key)

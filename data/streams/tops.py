@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from data.streams.events import TopOfBook
 from data.streams.staleness import LIMITS, StalenessLimits
 from data.streams.verdict import Verdict
@@ -40,6 +42,20 @@ class _Top:
         self.sequence: int | None = None
         self.received_ns = 0
         self.confirmed_ns = 0
+
+
+class TopRow(msgspec.Struct, frozen=True, array_like=True):
+    """One instrument's top as plain values; None is NaN or none. Names as in ``_Top``."""
+
+    key: Key
+    bid: float | None
+    bid_quantity: float | None
+    ask: float | None
+    ask_quantity: float | None
+    event_ms: int | None
+    sequence: int | None
+    received_ns: int
+    confirmed_ns: int
 
 
 class TopTable:
@@ -78,6 +94,26 @@ class TopTable:
                 count += 1
         return count
 
+    def dump(self) -> list[TopRow]:
+        """Everything that is held, exactly."""
+        return [
+            TopRow(
+                key, _or_none(top.bid), _or_none(top.bid_quantity), _or_none(top.ask), _or_none(top.ask_quantity),
+                top.event_ms, top.sequence, top.received_ns, top.confirmed_ns,
+            )
+            for key, top in self._tops.items()
+        ]  # fmt: skip
+
+    def load(self, rows: Sequence[TopRow]) -> None:
+        """Take over what ``dump`` gave, in place of what is held."""
+        self._tops = {}
+        for row in rows:
+            top = self._tops[row.key] = _Top()
+            top.bid, top.bid_quantity = _or_nan(row.bid), _or_nan(row.bid_quantity)
+            top.ask, top.ask_quantity = _or_nan(row.ask), _or_nan(row.ask_quantity)
+            top.event_ms, top.sequence = row.event_ms, row.sequence
+            top.received_ns, top.confirmed_ns = row.received_ns, row.confirmed_ns
+
     def reading(self, key: Key, now_ns: int) -> TopReading | None:
         """What is known, with its age; None when nothing was ever heard."""
         top = self._tops.get(key)
@@ -90,6 +126,14 @@ class TopTable:
             key, top.bid, top.bid_quantity, top.ask, top.ask_quantity, top.event_ms, top.received_ns, age, crossed,
             stale=age > self._limits[key[0]].top_seconds or crossed or missing,
         )  # fmt: skip
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _order(top: _Top, update: TopOfBook) -> Verdict:

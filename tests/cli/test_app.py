@@ -338,3 +338,14 @@ def test_the_bar_goes_away_when_the_job_fails(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(errors.DataError):
         job()
     assert console.err._live_stack == []
+
+
+def test_a_table_whose_reader_went_away_ends_as_json_does() -> None:
+    """rich ends with exit code 1 of its own; README says 141."""
+    root = Path(__file__).parents[2]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as out:
+        venues = [sys.executable, "-m", "cli", "venues"]
+        ended = subprocess.run(venues, cwd=root, stdout=out, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (141, b"")

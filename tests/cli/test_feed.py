@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from cli.app import run
+from data.feed.lock import take_lock
 from data.feed.reading import RecordingReader
 from data.feed.segment import Kind
 from tests.conftest import ROOT
@@ -203,6 +204,11 @@ def marks(folder: Path) -> list[dict[str, Any]]:
         (["--symbol", "BTCUSDT", "--kind", "future"], "--kind 'future' is unknown", 2),
         (["--symbol", "BTCUSDT", "--url", "localhost:9"], "--url 'localhost:9' is not venue=ws://host:port", 2),
         (["--venue", "bybit", "--symbol", "BTCUSDT", "--url", "okx=ws://localhost:9"], "okx is not asked for", 2),
+        (["--symbol", "BTC/USDT"], "symbol 'BTC/USDT' of binance is no symbol of ours", 2),
+        (["--venue", "binance", "--url", "binance=ws://127.0.0.1:99999"], "is no address: Port out of range", 2),
+        (["--venue", "binance", "--url", "binance=ws://ho..st"], "is no address", 2),
+        (["--venue", "binance", "--url", "binance=ws://"], "is no scheme, host and port", 2),
+        (["--venue", "binance", "--url", "binance=ws://me:planted@host"], "holds a name or password", 2),
         (["replay", "no-such-folder"], "no-such-folder does not exist", 4),
         (["replay", "README.md"], "README.md is not a segment of a feed recording", 4),
         (["export", "docs"], "docs holds no segment", 4),
@@ -216,6 +222,30 @@ def test_what_is_wrong_is_named(
     answer = json.loads(capsys.readouterr().out)
     assert message in answer["error"]
     assert answer["remedy"]
+    assert "planted" not in str(answer)
+
+
+@pytest.mark.parametrize("proxy", ["foo://me:planted-pw@127.0.0.1:1", "socks5://me:planted-pw@127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_said_without_its_password(
+    proxy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    flags = ["--symbol", "binance:linear:BTCUSDT", "--venue", "binance", "--out", str(tmp_path), "--no-settled"]
+    assert run(["feed", *flags, "--duration", "5", "--json"]) == 2
+    said = capsys.readouterr()
+    assert "the proxy that the environment names can't be used" in json.loads(said.out)["error"]
+    assert "planted-pw" not in said.out + said.err
+    assert all(b"planted-pw" not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_a_rows_folder_that_another_feed_writes_into_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = take_lock(tmp_path / "rows", "writes rows into", "--rows")
+    flags = ["--venue", "binance", "--out", str(tmp_path / "other"), "--rows", str(tmp_path / "rows")]
+    assert run(["feed", *flags, "--no-settled", "--json"]) == 6
+    os.close(lock)
+    assert "another feed writes rows into" in json.loads(capsys.readouterr().out)["error"]
 
 
 def test_nothing_received_is_an_error_that_says_why(

@@ -211,3 +211,37 @@ def test_binance_tiers_need_a_key(carry: Run, monkeypatch: pytest.MonkeyPatch) -
     outcome = carry("tiers", "--venue", "binance", "--json")
     (table,) = load_tiers(Path(outcome.json["file"]), "binance", "2026-01-01").history("binance:linear:BTCUSDT")
     assert (table.rate.tolist(), table.deduction.tolist()) == ([0.004, 0.005], [0.0, 50.0])
+
+
+def test_the_table_fits_80_columns(carry: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich cuts cells that don't fit with an ellipsis, and drops whole columns: the status was gone."""
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = carry(
+        "bars", "--venue", "binance", "--symbol", "BTCUSDT", "--from", "2024-01-01", "--to", "2024-12-01",
+        "--source", "rest",
+    ).out  # fmt: skip
+    assert "binance linear bars 1h: 8,040 rows added to data/lake" in shown
+    (row,) = [line.split() for line in shown.splitlines() if line.strip().startswith("BTCUSDT")]
+    assert (row[:4], row[-1]) == (["BTCUSDT", "8,040", "8,040", "0"], "complete")
+    assert "…" not in shown
+
+
+@pytest.mark.parametrize("address", ["ftp://host", "http://", "https:///path", "http:// x"])
+def test_a_base_without_a_host_is_refused(carry: Run, address: str) -> None:
+    ended = carry("funding", "--venue", "binance", "--symbol", "BTCUSDT", "--from", "2024-01-01", "--base-url", address)
+    assert (ended.code, f"--base-url {address} is no address" in ended.err) == (2, True)
+
+
+def test_a_lake_that_cannot_be_written_ends_every_symbol(carry: Run, venue: FakeVenue, tmp_path: Path) -> None:
+    venue.markets["ETHUSDT"] = Market()
+    (tmp_path / "lake" / "bybit").mkdir(parents=True)
+    (tmp_path / "lake" / "bybit" / "linear").write_text("in the way")
+    ended = carry(
+        "bars", "--venue", "bybit", "--symbol", "BTCUSDT", "--symbol", "ETHUSDT", "--from", "2024-01-01",
+        "--to", "2024-01-05", "--at-once", 1, "--lake", "lake", "--json",
+    )  # fmt: skip
+    assert ended.code == 5
+    messages = [entry["error"]["message"] for entry in ended.json["series"]]
+    assert len(messages) == 2
+    assert all("cannot write lake/bybit/linear/BTCUSDT" in message for message in messages)
+    assert len(venue.asked("kline")) == 1  # of the first symbol

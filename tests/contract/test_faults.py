@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
+from pathlib import Path
 
 import pytest
+from aiohttp import web
 
-from crypto.errors import CarryError, UsageError
+from crypto.errors import CarryError, OutputError, UsageError
 from data.credentials import Credentials
 from data.sources.client import Client, ClientOptions
-from data.sources.completeness import Reason
+from data.sources.completeness import Gap, Reason
 from data.sources.endpoints.known import RESTS
 from data.sources.faults import FetchError, UnknownSymbolError
-from data.sources.job import FetchOutcome
+from data.sources.job import FetchOutcome, FetchRequest, fetch
+from data.sources.series import SeriesOptions, Source
 from data.store.lake import Lake
 from tests.contract.conftest import Fetch
-from tests.contract.fake_venue import DAY, HOUR, T0, FakeVenue, every
+from tests.contract.fake_venue import DAY, HOUR, T0, FakeVenue, Market, envelope, every
 
 KEY, SECRET = "kEy-0123456789", "sEcReT-9876543210"
 
@@ -152,6 +156,64 @@ def test_empty_pages_are_named(venue: FakeVenue, fetched: Fetch) -> None:
     (entry,) = fetched("binance", "funding", T0).series
     assert entry.error is not None
     assert "answered that range with no rows" in entry.error.message
+    venue.always = {}  # nothing was proven by it: the next fetch asks again
+    (entry,) = fetched("binance", "funding", T0).series
+    assert (entry.status, entry.proof.got) == ("complete", 2300)
+
+
+@pytest.mark.parametrize(("name", "page"), [("binance", 1), ("binance", 2), ("bybit", 3), ("bybit", 11)])
+def test_an_empty_page_that_was_a_fault_loses_no_settlement(
+    venue: FakeVenue, fetched: Fetch, lake: Lake, name: str, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page with that number is empty though there are rows: the end of the walk must not believe it."""
+    answers = {"binance": [], "bybit": envelope({"category": "linear", "list": []}, 0)}
+    answered = FakeVenue._answer
+
+    def answer(self: FakeVenue, request: web.Request, query: dict[str, str]) -> web.Response:
+        asked = len(self.asked("fundingRate")) + len(self.asked("funding/history"))
+        is_funding = "fundingRate" in request.path or "funding/history" in request.path
+        return web.json_response(answers[name]) if is_funding and asked == page else answered(self, request, query)
+
+    monkeypatch.setattr(FakeVenue, "_answer", answer)
+    outcome = fetched(name, "funding", T0, T0 + 2300 * 4 * HOUR)
+    if page == 1:  # not one row: said, and asked for again by the next fetch
+        assert outcome.series[0].status == "failed"
+        outcome = fetched(name, "funding", T0, T0 + 2300 * 4 * HOUR)
+    assert (outcome.series[0].status, outcome.series[0].proof.gaps) == ("complete", ())
+    assert held(outcome, lake) == [at for at, _ in venue.markets["BTCUSDT"].settlements]
+
+
+def test_an_empty_page_of_days_loses_no_bars(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
+    """The first day of a long history is looked for with daily bars: an empty answer there hid all before."""
+    venue.markets["BTCUSDT"] = Market(T0, T0 + 390 * DAY)
+    venue.faults = [("v1/klines", "empty")]
+    hi = T0 + 380 * DAY
+    outcome = fetched("binance", "bars", T0 - 900 * DAY, hi, options=SeriesOptions(Source.REST))
+    assert held(outcome, lake) == list(range(T0, hi, HOUR))
+
+
+def test_a_venue_that_stopped_settling_is_no_whole_history(venue: FakeVenue, fetched: Fetch) -> None:
+    """Settlements that should have come after the last row are missing, and asked for once more."""
+    venue.markets["BTCUSDT"].settlements = every(8 * HOUR, T0, 30)
+    (entry,) = fetched("binance", "funding", T0, T0 + 20 * DAY).series
+    assert (entry.proof.got, entry.proof.expected) == (30, 60)
+    assert entry.proof.gaps == (Gap(T0 + 10 * DAY, T0 + 20 * DAY, 30, Reason.VENUE_HAS_NONE),)
+
+
+@pytest.mark.parametrize("symbols", [("BTCUSDT", "BTCUSDT"), ("BTCUSDT", "BTC/USDT", "BTC/USDT:USDT")])
+def test_one_symbol_in_several_spellings_is_fetched_once(
+    venue: FakeVenue, fetched: Fetch, symbols: tuple[str, ...]
+) -> None:
+    (entry,) = fetched("binance", "funding", T0, T0 + 20 * DAY, symbols=symbols).series
+    assert (entry.tally.added, len(venue.asked("fundingRate"))) == (120, 2)
+
+
+def test_a_lake_that_cannot_be_made_is_named(venue: FakeVenue, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    request = FetchRequest("binance", "funding", "linear", ("BTCUSDT",), T0, None, "")
+    for path in (tmp_path / "file", Path("/proc/lake")):
+        with pytest.raises(OutputError, match=f"cannot write {path}/.fetch/binance.lock: "):
+            fetch(request, Lake(path), client_options=ClientOptions(base=venue.base))
 
 
 def test_unknown_names(venue: FakeVenue, fetched: Fetch) -> None:
@@ -221,7 +283,10 @@ def test_a_venue_that_echoes_the_key_gets_it_into_no_message_or_log(
         shown += f"{chain} {chain!r}"
         chain = chain.__cause__
     assert "Illegal characters in *** ***" in shown
-    assert "/sapi/v1/margin/interestRateHistory" in caplog.text  # the server's own log of the call
+    logged = time.monotonic() + 5.0  # the server writes its own log of the call after it has answered
+    while "/sapi/v1/margin/interestRateHistory" not in caplog.text and time.monotonic() < logged:
+        time.sleep(0.01)
+    assert "/sapi/v1/margin/interestRateHistory" in caplog.text
     assert KEY not in caplog.text
     assert SECRET not in caplog.text
     assert KEY not in shown
@@ -266,3 +331,13 @@ def test_one_symbol_that_fails_leaves_the_others_alone(venue: FakeVenue, fetched
     assert (good.status, bad.status) == ("complete", "failed")
     assert isinstance(bad.error, CarryError)
     assert "HTTP 400" in bad.error.message
+
+
+def test_a_second_fetch_knows_what_the_first_spent(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
+    first = fetched("binance", "funding", T0)
+    noted = json.loads((Path(lake.root) / ".fetch" / "binance.spent.json").read_text())["spent"]
+    assert len(noted["funding"]) == first.series[0].tally.calls
+    venue.markets["ETHUSDT"] = venue.markets["BTCUSDT"]
+    fetched("binance", "funding", T0, symbols=("ETHUSDT",))
+    noted = json.loads((Path(lake.root) / ".fetch" / "binance.spent.json").read_text())["spent"]
+    assert len(noted["funding"]) == 2 * first.series[0].tally.calls

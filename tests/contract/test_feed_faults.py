@@ -7,6 +7,7 @@ recording, and a replay of it ends with the same state; connection attempts stay
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from data.feed.clock import FeedClock
 from data.feed.feed import Feed, FeedOptions, FeedPlan
 from data.streams.protocol import Channel
 from tests.contract.feed_harness import (
@@ -413,3 +415,106 @@ async def test_nobody_listening_is_a_reason(tmp_path: Path) -> None:
             await until(lambda: feed.supervisors[0].attempts >= 3)
             assert is_stale(feed, MARKS)
     assert reasons(tmp_path)[0].startswith("cannot connect: ")
+
+
+@pytest.mark.asyncio
+async def test_a_streaming_client_hears_at_once_that_a_lost_connection_made_values_stale(tmp_path: Path) -> None:
+    async def once(peer: Peer) -> None:
+        await peer.send(binance_mark("BTCUSDT", NOW, 60_000.0))
+        await gone.wait()
+        peer.drop()
+
+    gone = asyncio.Event()
+    async with VenueServer(once, Refuse(503)) as venue:
+        feed = Feed([binance_plan(venue.url)], FeedOptions(tmp_path, socket=tmp_path / "s", proxy=False, times=TIMES))
+        task = asyncio.create_task(feed.run())
+        await until(lambda: field(feed, MARKS, "mark") == 60_000.0)
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b'{"get": "stream"}\n')
+        first = json.loads(await asyncio.wait_for(reader.readline(), 5.0))
+        gone.set()
+        then = json.loads(await asyncio.wait_for(reader.readline(), 5.0))
+        writer.close()
+        feed.stop()
+        await asyncio.wait_for(task, 5.0)
+    assert not first["instruments"][MARKS]["fields"]["mark"]["stale"]
+    assert then["instruments"][MARKS]["fields"]["mark"]["stale"]
+
+
+@pytest.mark.asyncio
+async def test_a_streaming_client_hears_that_values_grew_too_old(tmp_path: Path) -> None:
+    """The connection stays open and its route may be silent: only time goes by."""
+
+    async def once(peer: Peer) -> None:
+        await peer.send(binance_mark("BTCUSDT", NOW, 60_000.0))
+        await peer.stay()
+
+    times = replace(TIMES, silence_scale=100.0)
+    async with VenueServer(once) as venue:
+        clock = Shifted()
+        options = FeedOptions(tmp_path, socket=tmp_path / "s", proxy=False, times=times)
+        feed = Feed([binance_plan(venue.url)], options, clock=clock)
+        task = asyncio.create_task(feed.run())
+        await until(lambda: field(feed, MARKS, "mark") == 60_000.0)
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b'{"get": "stream"}\n')
+        await asyncio.wait_for(reader.readline(), 5.0)
+        clock.shift_ns = 4_000_000_000  # Binance's marks are good for 3 s
+        then = json.loads(await asyncio.wait_for(reader.readline(), 5.0))
+        writer.close()
+        feed.stop()
+        await asyncio.wait_for(task, 5.0)
+    assert then["instruments"][MARKS]["stale"]
+
+
+class Shifted(FeedClock):
+    """A feed's clock that can be moved on."""
+
+    shift_ns = 0
+
+    def now_ns(self) -> int:
+        return super().now_ns() + self.shift_ns
+
+    def __setattr__(self, name: str, value: int) -> None:
+        object.__setattr__(self, name, value)
+
+
+@pytest.mark.asyncio
+async def test_a_flood_of_garbage_is_counted_and_not_a_flood_of_log_lines(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flood = [b'{"broken":'] * 1000
+    async with VenueServer(says(*flood)) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        await until(lambda: feed.engine.counts.garbage >= 1000)
+        assert caplog.text.count("unreadable so far") <= 11  # 1, 2, 4, ... 512, and of a second connection
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("value", ["Wed, 21 Oct 99999999999 07:28:00 GMT", "1\r\nRetry-After: 2"])
+async def test_a_retry_after_that_is_nonsense_or_stands_twice_does_not_end_the_feed(tmp_path: Path, value: str) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 429 No\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n".encode())
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with running(tmp_path, binance_plan(url)):
+        await until(lambda: "handshake answered with HTTP 429" in reasons(tmp_path))
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.asyncio
+async def test_a_stamp_of_tomorrow_does_not_make_a_connection_useless(tmp_path: Path) -> None:
+    """All that follows is older than it: stale by its age, and a new connection forgets the stamp."""
+
+    async def poisoned(peer: Peer) -> None:
+        await peer.send(binance_mark("BTCUSDT", NOW + 86_400_000, 1.0))
+        for number in range(10_000):
+            await peer.send(binance_mark("BTCUSDT", NOW + number, 60_000.0))
+            await asyncio.sleep(0.01)
+
+    async with VenueServer(poisoned, heal) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
+    assert reasons(tmp_path)[0] == "silent for 0.15 s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,14 +13,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 
 from crypto.errors import DataError
 from data.feed.choice import adapters, make_plans
+from data.feed.export import export
 from data.feed.feed import Feed, FeedOptions
 from data.feed.funding_reader import RestFundingReader
+from data.feed.names import our_symbol
+from data.feed.notes import settled_note, start_note
 from data.feed.reading import RecordingReader
+from data.feed.recorder import Recorder, RecorderOptions
 from data.feed.replay import replay
+from data.store.lake import Lake
+from data.store.series import Provenance, SeriesKey
 from tests.contract.feed_harness import TIMES, until
 from tests.contract.feed_server import Peer, VenueServer, binance_mark
 
@@ -35,6 +43,8 @@ class Rest:
     async def play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
+                if length := re.search(rb"content-length: (\d+)", head, re.IGNORECASE):
+                    await reader.readexactly(int(length[1]))
                 parts = urlsplit(head.split(b" ")[1].decode())
                 self.asked.append((parts.path, {name: values[0] for name, values in parse_qs(parts.query).items()}))
                 body = json.dumps(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]).encode()
@@ -81,6 +91,43 @@ async def test_rates_of_binance_and_bybit_at_their_settlement() -> None:
     assert int(bybit.asked[0][1]["endTime"]) >= at
 
 
+# Rows in the forms of the venues' documentation: OKX "Get funding rate history", Hyperliquid "fundingHistory", dYdX
+# "historicalFunding"; stamps as they were seen (dYdX stamps the block, some tenths of a second late).
+HOUR = 1_765_209_600_000  # 2025-12-08 16:00
+OTHERS: dict[str, tuple[str, str, Any, int, float, float | None]] = {
+    "okx": ("BTC-USDT-SWAP", "/api/v5/public/funding-rate-history", {"code": "0", "msg": "", "data": [
+        {"instType": "SWAP", "instId": "BTC-USDT-SWAP", "formulaType": "withRate", "fundingRate": "0.0000746604960499",
+         "realizedRate": "0.0000746572360545", "fundingTime": str(HOUR), "method": "current_period"},
+        {"instType": "SWAP", "instId": "BTC-USDT-SWAP", "formulaType": "withRate", "fundingRate": "0.5",
+         "realizedRate": "0.5", "fundingTime": str(HOUR - 28_800_000), "method": "current_period"},
+    ]}, HOUR, 0.0000746572360545, None),
+    "hyperliquid": ("BTC", "/info", [
+        {"coin": "BTC", "fundingRate": "-0.0000081", "premium": "-0.00012500", "time": HOUR + 43}
+    ], HOUR + 43, -0.0000081, None),
+    "dydx": ("BTC-USD", "/v4/historicalFunding/BTC-USD", {"historicalFunding": [
+        {"ticker": "BTC-USD", "rate": "0.00000625", "price": "91234.5", "effectiveAtHeight": "64000000",
+         "effectiveAt": "2025-12-08T16:00:00.219Z"},
+        {"ticker": "BTC-USD", "rate": "0.5", "price": "91000", "effectiveAtHeight": "63990000",
+         "effectiveAt": "2025-12-08T15:00:00.301Z"},
+    ]}, HOUR + 219, 0.00000625, 91_234.5),
+}  # fmt: skip
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("venue", OTHERS)
+async def test_rates_of_the_other_venues_at_their_settlement(venue: str) -> None:
+    symbol, path, answer, event_ms, rate, mark = OTHERS[venue]
+    rest = Rest(answer)
+    async with serving(rest), RestFundingReader({venue: rest.url}) as reader:
+        found = await reader.settled((venue, "linear", symbol), HOUR)
+        later = await reader.settled((venue, "linear", symbol), HOUR + 3_600_000)
+    assert found is not None
+    assert (found.venue, found.symbol, found.settlement_ms, found.event_ms) == (venue, symbol, HOUR, event_ms)
+    assert (found.rate, found.mark) == (rate, mark)
+    assert later is None  # what it lists is of another settlement
+    assert rest.asked[0][0] == path
+
+
 @pytest.mark.asyncio
 async def test_a_rate_that_is_not_there_yet_is_none_and_a_refusal_is_an_error() -> None:
     async with serving(Rest([])) as rest, RestFundingReader({"binance": rest.url}) as reader:
@@ -120,3 +167,24 @@ async def test_a_settlement_that_passes_is_read_back_recorded_and_replayed(tmp_p
     engine = replay(RecordingReader(tmp_path), adapters()).engine
     assert engine.settled["binance", "linear", "BTCUSDT"].rate == 0.00031
     assert engine.fingerprint() == feed.engine.fingerprint()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("venue", OTHERS)
+async def test_an_exported_rate_is_the_row_that_history_has_and_not_a_second_one(venue: str, tmp_path: Path) -> None:
+    symbol, _, answer, event_ms, rate, mark = OTHERS[venue]
+    async with serving(Rest(answer)) as rest, RestFundingReader({venue: rest.url}) as reader:
+        found = await reader.settled((venue, "linear", symbol), HOUR)
+    assert found is not None
+    recorder = Recorder(tmp_path / "feed", RecorderOptions(), lambda: [start_note()])
+    recorder.note(1, settled_note(found))
+    recorder.close()
+    lake = Lake(tmp_path / "lake")
+    key = SeriesKey(venue, "linear", our_symbol(venue, symbol), "funding")
+    history = {"time_ms": np.array([event_ms]), "funding_rate": np.array([rate])}
+    if mark is not None:
+        history["mark_price"] = np.array([mark])
+    lake.merge(key, history, Provenance("history"))
+    (exported,) = export(RecordingReader(tmp_path / "feed"), adapters(), lake)
+    assert (exported.merge.added, exported.merge.rows) == (0, 1)
+    assert lake.read(key).columns["time_ms"].tolist() == [event_ms]

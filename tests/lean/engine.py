@@ -85,7 +85,11 @@ def step(
     for security in algorithm.double_securities:
         security.bar = bars.get(security)
         if security.bar is not None:
-            security.price, security.volume = security.bar.close, security.bar.volume
+            security.price, security.open, security.volume = (
+                security.bar.close,
+                security.bar.open,
+                security.bar.volume,
+            )
     slice_bars = lean.TradeBars({security.symbol: bar for security, bar in bars.items()})
     algorithm.current_slice = lean.Slice(slice_bars)
     if not is_first:

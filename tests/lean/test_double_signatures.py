@@ -109,7 +109,8 @@ CLASSES = sorted(
 )
 # Parts of the double that stand for what the engine builds by itself and hands over.
 BUILT_BY_THE_ENGINE = {
-    "Security", "Crypto", "CryptoFuture", "Symbol", "Order", "MarketOrder", "OrderTicket", "OrderEvent", "Slice",
+    "Security", "Crypto", "CryptoFuture", "Symbol", "Order", "MarketOrder", "LimitOrder", "OrderTicket", "OrderEvent",
+    "Slice",
     "SecurityHolding", "TradeBar", "TradeBars", "SubscriptionDataConfig", "PythonData", "CashBook",
 }  # fmt: skip
 

@@ -77,6 +77,9 @@ def test_attempts_are_limited_in_every_window() -> None:
         ("Wed, 31 Dec 2025 23:00:00 GMT", 0.0),
         ("soon", None),
         ("-5", None),
+        ("Wed, 21 Oct 99999999999 07:28:00 GMT", None),
+        ("9" * 400, 86_400.0),  # a broken proxy must not silence a feed for ever
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 86_400.0),
     ],
 )
 def test_retry_after_in_both_forms(value: str | None, seconds: float | None) -> None:

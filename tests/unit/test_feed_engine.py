@@ -133,9 +133,45 @@ async def test_a_recording_of_several_segments_and_runs_ends_with_the_live_state
         reader = RecordingReader(tmp_path)
         assert replay(reader, adapters()).engine.fingerprint() == feed.engine.fingerprint()
         assert len(reader.paths) > 5 * (run + 1)
-    # One segment alone can be read, too: its channels are declared at its start.
-    alone = replay(RecordingReader(reader.paths[3]), adapters())
-    assert alone.engine.counts.events > 0
+    # The last segment alone ends with the same: it begins with open channels and all that was held.
+    alone = replay(RecordingReader(reader.paths[-1]), adapters())
+    assert alone.engine.counts.events < 20
+    assert alone.engine.fingerprint() == feed.engine.fingerprint()
+
+
+@pytest.mark.asyncio
+async def test_a_later_segment_holds_all_that_later_records_build_on(tmp_path: Path) -> None:
+    """Bybit's changes without their snapshot, a settled rate, tops, and a connection that is lost afterwards."""
+    plans = make_plans([], ["bybit:linear:BTCUSDT", "okx:linear:BTCUSDT", "hyperliquid:linear:BTC"], [], {})
+    feed = Feed(plans, FeedOptions(tmp_path, recorder=RecorderOptions(segment_bytes=1)))
+    channel = feed.opening(plans[0].routes[0])
+    other = feed.opening(plans[2].routes[0])
+    feed.opened(channel)
+    feed.opened(other)
+    at_ns = NOW * 1_000_000
+    feed.frames(channel, [encoded(bybit_ticker("BTCUSDT", "snapshot", NOW, 5, **BYBIT_WHOLE))], at_ns)
+    feed.frames(other, [encoded(HYPERLIQUID)], at_ns)
+    event = FundingSettled(
+        venue="bybit", kind="linear", symbol="BTCUSDT", event_ms=NOW, settlement_ms=NOW, rate=0.1, mark=None
+    )  # fmt: skip
+    feed._note(settled_note(event))
+    feed.frames(
+        channel, [encoded(bybit_ticker("BTCUSDT", "delta", NOW + 100, 6, markPrice="17300.00"))], at_ns + SECOND
+    )
+    feed.closed(channel, "lost")
+    feed.recorder.close()
+    paths = RecordingReader(tmp_path).paths
+    assert len(paths) == 4
+    alone = replay(RecordingReader(paths[-1]), adapters()).engine
+    assert alone.counts.frames == 1
+    assert alone.fingerprint() == feed.engine.fingerprint()
+    assert replay(RecordingReader(tmp_path), adapters()).engine.fingerprint() == feed.engine.fingerprint()
+    reading = alone.state.perp(KEY, at_ns + SECOND)
+    assert reading is not None
+    assert (reading.mark.value, reading.index.value, reading.mark.stale) == (17_300.0, 17_227.36, True)
+    assert alone.settled[KEY].rate == 0.1
+    assert alone.watch.dump() == feed.engine.watch.dump()
+    assert alone.delays == feed.engine.delays
 
 
 @pytest.mark.asyncio
@@ -230,3 +266,67 @@ def test_names_both_ways(venue: str, kind: str, ours: str, theirs: str) -> None:
 def test_a_symbol_that_cannot_be_taken_apart_is_named() -> None:
     with pytest.raises(UsageError, match="'BTC' of okx"):
         venue_symbol("okx", "linear", "BTC")
+
+
+# --- settlements -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("off_ms", [-600_000, 0, 600_000])
+def test_a_clock_that_is_ten_minutes_off_neither_moves_nor_hides_a_settlement(off_ms: int) -> None:
+    plan = make_plans([], ["binance:linear:BTCUSDT"], [], {})[0]
+    engine = Engine(adapters())
+    engine.note(start_note())
+    engine.note(channel_note(1, plan.routes[0]))
+    settlement = 1_790_006_400_000  # 2026-09-21 16:00
+    for venue_ms, next_ms in ((-60_000, settlement), (-1000, settlement), (1000, settlement + 28_800_000)):
+        frame = encoded(binance_mark("BTCUSDT", settlement + venue_ms, 60_000.0, T=next_ms))
+        engine.frames(1, [frame], (settlement + venue_ms + off_ms) * 1_000_000)
+    assert engine.take_interval_changes() == []
+    assert engine.watch.take_due(lambda venue: 0) == [(("binance", "linear", "BTCUSDT"), settlement)]
+
+
+HYPERLIQUID = {
+    "channel": "activeAssetCtx",
+    "data": {"coin": "BTC", "ctx": {"markPx": "60000.0", "oraclePx": "60001.0", "funding": "0.0000125"}},
+}  # fmt: skip
+DYDX = {
+    "type": "subscribed", "connection_id": "c", "message_id": 1, "channel": "v4_markets",
+    "contents": {"markets": {"BTC-USD": {"oraclePrice": "60000.0", "nextFundingRate": "0.0000125"}}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("venue", "symbol", "message"), [("hyperliquid", "BTC", HYPERLIQUID), ("dydx", "BTC-USD", DYDX)]
+)
+def test_venues_that_pay_every_hour_have_a_next_settlement_and_are_not_stale(
+    venue: str, symbol: str, message: dict[str, Any]
+) -> None:
+    key = (venue, "linear", symbol)
+    route = adapter(venue).routes([Subscription("linear", Channel.PERP, (symbol,))])[0]
+    engine = Engine(adapters())
+    engine.note(start_note())
+    engine.note(channel_note(1, route))
+    board = Board(engine, FeedTimes(), [key])
+    hour = 1_790_006_400_000
+    at_ns = (hour - 1000) * 1_000_000
+    engine.frames(1, [encoded(message)], at_ns)
+    (held,) = board.snapshot(None, at_ns)["instruments"].values()
+    assert held["fields"]["next_settlement_ms"]["value"] == hour
+    assert not held["stale"]
+    assert board.stale(at_ns) == []
+    assert engine.watch.take_due(lambda venue: hour - 1) == []
+    engine.frames(1, [encoded(message)], (hour + 5) * 1_000_000)
+    assert engine.watch.take_due(lambda venue: hour + 5) == [(key, hour)]
+    assert engine.take_interval_changes() == []
+
+
+def test_one_wrong_stamp_makes_nothing_late_and_ten_are_believed() -> None:
+    delay = Delay(50.0, 50.0, 0)
+    delay.measure(-86_400_000.0, SECOND)  # a stamp of tomorrow
+    delay.measure(60.0, 2 * SECOND)
+    assert delay.late_ms == pytest.approx(10.0, abs=0.5)
+    for number in range(10):  # our machine slept for an hour
+        delay.measure(-3_600_000.0, (3 + number) * SECOND)
+    assert delay.least_ms == -3_600_000.0
+    delay.measure(-3_590_000.0, 20 * SECOND)
+    assert delay.late_ms == pytest.approx(10_000.0, abs=2.0)

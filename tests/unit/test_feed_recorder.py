@@ -47,8 +47,8 @@ def test_frames_are_in_the_file_before_the_call_returns(tmp_path: Path) -> None:
 def test_a_segment_ends_when_it_is_large_or_old_and_each_begins_with_the_prelude(tmp_path: Path) -> None:
     recorder = make(tmp_path, [{"note": "channel"}], segment_bytes=1000, segment_seconds=10.0)
     recorder.frames(1, 1, [b"x" * 1000])
-    recorder.frames(1, 11 * SECOND, [b"y"])
-    recorder.frames(1, 2, [b"z"])
+    recorder.frames(1, 2, [b"y"])  # the first is too large
+    recorder.frames(1, 11 * SECOND, [b"z"])  # the second is too old
     recorder.close()
     full = ["segment", "channel", "end"]
     assert notes_and_frames(tmp_path) == ([full, full, full], [b"x" * 1000, b"y", b"z"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto.errors import OutputError
+from crypto.errors import DataError, OutputError
 from data.feed.rows import COLUMNS, RowWriter, Value, line, plain
 
 NAME = "binance:linear:BTCUSDT"
@@ -95,3 +95,48 @@ def test_a_full_disk_is_named_and_leaves_no_half_line(tmp_path: Path, monkeypatc
         writer.write(NAME, DAY + 1000, VALUES)
     monkeypatch.undo()
     assert path.read_bytes() == before
+
+
+def test_a_symbol_that_can_be_no_file_name_makes_no_file_and_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = RowWriter(tmp_path / "rows", 1.0)
+    for symbol in ("../../evil", "..", ".hidden", "a/b", "a\0b", "a\nb", "x" * 300):
+        assert not writer.is_due(f"binance:linear:{symbol}", DAY)
+    assert writer.is_due("hyperliquid:linear:xyz:TSLA", DAY)
+    assert writer.path("hyperliquid:linear:xyz:TSLA", DAY).parent.name == "xyz:TSLA"
+    assert writer.is_due("binance:linear:币安人生USDT", DAY)
+    assert not (tmp_path / "rows").exists()
+    assert "can be no file's name" in caplog.text
+
+
+def test_rows_that_are_held_back_by_a_clock_that_went_back_are_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = RowWriter(tmp_path, 1.0)
+    values = dict.fromkeys(COLUMNS[1:], 1.0)
+    writer.write("a:b:C", DAY + 600_000, values)
+    assert not writer.is_due("a:b:C", DAY)
+    assert not writer.is_due("a:b:C", DAY + 250)
+    assert caplog.text.count("a:b:C: no rows for Lean for 600 s") == 1
+    assert writer.is_due("a:b:C", DAY + 601_000)
+
+
+def test_a_file_that_does_not_end_with_a_row_is_named(tmp_path: Path) -> None:
+    writer = RowWriter(tmp_path, 1.0)
+    path = writer.path("a:b:C", DAY)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"1790000000000,1\n" + b"\0" * 40 + b"\n")
+    with pytest.raises(DataError, match="does not end with a row of a feed"):
+        writer.is_due("a:b:C", DAY)
+
+
+def test_a_long_file_is_gone_on_with_from_its_end(tmp_path: Path) -> None:
+    first = RowWriter(tmp_path, 1.0)
+    path = first.path("a:b:C", DAY)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(b"%d,1,2\n" % (DAY + number) for number in range(20_000)) + b"17")
+    second = RowWriter(tmp_path, 1.0)
+    assert not second.is_due("a:b:C", DAY + 20_998)
+    assert second.is_due("a:b:C", DAY + 20_999)
+    assert path.read_bytes().endswith(b"%d,1,2\n" % (DAY + 19_999))

@@ -78,3 +78,15 @@ def test_damage_in_the_middle_is_named_and_not_taken_for_a_torn_end() -> None:
 def test_another_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a segment"):
         read(b"time,open,high\n")
+
+
+def test_what_a_running_feed_appends_while_it_is_read_is_left_to_the_next_reader() -> None:
+    file = io.BytesIO(MAGIC + frames_record(1, 1, [b"a"]) + frames_record(1, 2, [b"b"]))
+    reader = SegmentReader(file, "growing")
+    seen = []
+    for record in reader:
+        seen.append(record.received_ns)
+        file.seek(0, 2)
+        file.write(frames_record(1, 10 + len(seen), [b"later"]))
+    assert seen == [1, 2]
+    assert reader.tail.torn_bytes == 0

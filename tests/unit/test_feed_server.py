@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import stat
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any, Self
 
 import pytest
 
-from crypto.errors import OutputError
+from crypto.errors import OutputError, RefusedError
 from data.feed.server import SnapshotServer
 
 
@@ -140,7 +141,9 @@ async def test_a_client_that_leaves_is_forgotten(tmp_path: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_a_socket_file_that_was_left_is_replaced_and_only_the_owner_may_connect(tmp_path: Path) -> None:
-    (tmp_path / "s").write_text("left by a killed feed")
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / "s"))
+    left.close()  # as after a kill: the file stays
     async with serving(tmp_path, Board()) as server:
         mode = server.path.stat().st_mode
         assert stat.S_ISSOCK(mode)
@@ -153,3 +156,43 @@ async def test_a_path_that_is_too_long_for_a_socket_is_refused_with_what_to_do(t
     server = SnapshotServer(tmp_path / ("x" * 120), Board().describe, dict)
     with pytest.raises(OutputError, match="too long for a Unix socket"):
         await server.start()
+
+
+@pytest.mark.asyncio
+async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("mine")
+    with pytest.raises(OutputError, match=r"notes\.txt is there and is no socket"):
+        await SnapshotServer(path, Board().describe, dict).start()
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.asyncio
+async def test_a_socket_that_another_feed_answers_is_left_to_it(tmp_path: Path) -> None:
+    async with serving(tmp_path, Board()):
+        with pytest.raises(RefusedError, match="another process serves"):
+            await SnapshotServer(tmp_path / "s", Board().describe, dict).start()
+        async with Client(tmp_path / "s") as client:
+            await client.ask('{"get": "status"}')
+            assert await client.hear() == {"up": True}
+
+
+@pytest.mark.asyncio
+async def test_clients_beyond_the_limit_are_told_so_and_the_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data.feed.server.MOST_CLIENTS", 2)
+    async with (
+        serving(tmp_path, Board()) as server,
+        Client(tmp_path / "s") as first,
+        Client(tmp_path / "s") as second,
+    ):
+        for client in (first, second):
+            await client.ask('{"get": "status"}')
+            await client.hear()
+        async with Client(tmp_path / "s") as third:
+            assert (await third.hear())["error"] == "2 clients are connected already"
+            assert await third.reader.read() == b""
+        assert server.clients == 2
+        await first.ask('{"get": "status"}')
+        assert await first.hear() == {"up": True}

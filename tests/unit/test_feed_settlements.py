@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -15,15 +16,20 @@ HOUR = 3_600_000
 EIGHT = 1_790_006_400_000  # 2026-09-21 16:00
 
 
+def at(time_ms: int) -> Callable[[str], int]:
+    """Every venue's clock stands there."""
+    return lambda venue: time_ms
+
+
 def test_a_passed_settlement_is_due_once_by_the_venues_word_or_by_the_clock() -> None:
     watch = SettlementWatch()
     watch.seen(KEY, EIGHT, None, EIGHT - HOUR)
-    assert watch.take_due(EIGHT - 1) == []
-    assert watch.take_due(EIGHT) == [(KEY, EIGHT)]
+    assert watch.take_due(at(EIGHT - 1)) == []
+    assert watch.take_due(at(EIGHT)) == [(KEY, EIGHT)]
     assert watch.seen(KEY, EIGHT + 8 * HOUR, None, EIGHT + 1000) is None
-    assert watch.take_due(EIGHT + 2000) == []
+    assert watch.take_due(at(EIGHT + 2000)) == []
     watch.seen(KEY, EIGHT + 16 * HOUR, None, EIGHT + 8 * HOUR + 10)
-    assert watch.take_due(EIGHT + 8 * HOUR + 10) == [(KEY, EIGHT + 8 * HOUR)]
+    assert watch.take_due(at(EIGHT + 8 * HOUR + 10)) == [(KEY, EIGHT + 8 * HOUR)]
 
 
 def test_a_changed_interval_is_found_where_the_venue_states_none() -> None:
@@ -48,13 +54,32 @@ def test_a_changed_interval_is_found_where_the_venue_states_it() -> None:
     assert watch.seen(KEY, EIGHT, 4.0, EIGHT - HOUR) == IntervalChange(KEY, 8.0, 4.0, EIGHT, EIGHT)
 
 
+@pytest.mark.parametrize(("after_ms", "due"), [(20_000, [(KEY, EIGHT)]), (31 * 60_000, [])])
+def test_a_feed_that_starts_soon_after_a_settlement_reads_it_back(after_ms: int, due: list[object]) -> None:
+    """It may have been stopped while it waited for the rate; where the interval is stated, the last one is known."""
+    watch = SettlementWatch()
+    assert watch.seen(KEY, EIGHT + 8 * HOUR, 8.0, EIGHT + after_ms) is None
+    assert watch.take_due(at(EIGHT + after_ms)) == due
+    assert watch.seen(KEY, EIGHT + 8 * HOUR, 8.0, EIGHT + after_ms + 1) is None
+    assert watch.take_due(at(EIGHT + after_ms + 1)) == []
+
+
+def test_settlements_that_passed_unseen_make_no_interval() -> None:
+    """Off for 20 h of an 8 h contract: the step from the last one seen is 16 h, and nothing has changed."""
+    watch = SettlementWatch()
+    announced = ((EIGHT, EIGHT - HOUR), (EIGHT + 8 * HOUR, EIGHT + 1), (EIGHT + 24 * HOUR, EIGHT + 21 * HOUR),
+                 (EIGHT + 32 * HOUR, EIGHT + 24 * HOUR))  # fmt: skip
+    assert [watch.seen(KEY, next_ms, None, at_ms) for next_ms, at_ms in announced] == [None] * 4
+    assert watch.take_due(at(EIGHT + 24 * HOUR)) == [(KEY, EIGHT), (KEY, EIGHT + 8 * HOUR), (KEY, EIGHT + 24 * HOUR)]
+
+
 def test_a_settlement_that_is_moved_before_its_time_is_a_change_and_not_due() -> None:
     watch = SettlementWatch()
     watch.seen(KEY, EIGHT, None, EIGHT - 7 * HOUR)
     change = watch.seen(KEY, EIGHT - 4 * HOUR, None, EIGHT - 6 * HOUR)
     assert change == IntervalChange(KEY, None, None, EIGHT, EIGHT - 4 * HOUR)
     assert interval_words(change).startswith("next settlement moved from 2026-09-21T16:00:00Z to 2026-09-21T12:00")
-    assert watch.take_due(EIGHT - 4 * HOUR) == [(KEY, EIGHT - 4 * HOUR)]
+    assert watch.take_due(at(EIGHT - 4 * HOUR)) == [(KEY, EIGHT - 4 * HOUR)]
 
 
 class Venue:
@@ -78,7 +103,7 @@ class Venue:
 async def read(venue: Venue, waits: tuple[float, ...]) -> tuple[SettlementReader, list[float], list[BaseException]]:
     rates: list[float] = []
     errors: list[BaseException] = []
-    reader = SettlementReader(venue, waits, lambda: EIGHT + 1, lambda event: rates.append(event.rate), errors.append)
+    reader = SettlementReader(venue, waits, at(EIGHT + 1), lambda event: rates.append(event.rate), errors.append)
     reader.start(KEY, EIGHT)
     async with asyncio.timeout(5.0):
         while not (rates or errors or reader.missing):

@@ -75,6 +75,10 @@ class TestLatch:
             seen.append(on)
         assert seen == [False, True, True, True, False, False, True]
 
+    def test_a_number_brought_back_to_the_limit_may_miss_it_by_its_rounding(self) -> None:
+        assert not guards.latched_low(True, 0.2 - 1e-15, 0.08, 0.2)
+        assert guards.latched_low(True, 0.1999, 0.08, 0.2)
+
     def test_high(self) -> None:
         seen, on = [], False
         for value in (1.0, 2.1, 1.5, 1.0, 1.5):

@@ -48,11 +48,20 @@ def test_runs_of_missing_slots() -> None:
 
 
 def test_a_missing_settlement_is_found_by_its_neighbours() -> None:
-    known = Known([span(0, 100)], [], None)
-    proof = prove(hours(0, 8, 16, 32, 40, 48), *span(0, 100), 0, known)
+    known = Known([span(0, 56)], [], None)
+    proof = prove(hours(0, 8, 16, 32, 40, 48), *span(0, 56), 0, known)
     assert (proof.expected, proof.got) == (7, 6)
     assert proof.gaps == (Gap(T0 + 24 * HOUR, T0 + 24 * HOUR + 1, 1, Reason.NOT_ASKED_AGAIN),)
     assert proof.is_whole
+
+
+def test_settlements_after_the_last_row_are_missing_where_they_were_asked_for() -> None:
+    held = hours(0, 8, 16)
+    asked, half = Known([span(0, 100)], [span(17, 100)], None), Known([span(0, 41)], [], None)
+    assert prove(held, *span(0, 100), 0, asked).gaps == (Gap(*span(24, 100), 10, Reason.VENUE_HAS_NONE),)
+    assert [gap.rows for gap in prove(held, *span(0, 100), 0, half).gaps] == [0, 3]
+    ended = prove(held, *span(0, 100), 0, Known([span(0, 100)], [], T0 + 20 * HOUR))
+    assert (ended.expected, ended.gaps) == (3, ())
 
 
 def test_a_change_of_interval_is_no_gap() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto.errors import DataError
 from data.sources.endpoints.base import Budget
 from data.sources.endpoints.known import RESTS
 from data.sources.limits import Limiter
+from data.sources.spent import SpentFile
 
 
 class Clock:
@@ -96,3 +99,36 @@ def test_staying_away_holds_every_call_back() -> None:
 def test_the_limits_that_venues_document(venue: str, name: str, limit: int, window: float) -> None:
     budget = RESTS[venue].budgets[name]
     assert (budget.limit, budget.window_s) == (limit, window)
+
+
+def test_the_count_outlives_the_process(tmp_path: Path) -> None:
+    """450 of 500 calls in 5 minutes, spent by a process that ended 100 s ago: the next one has to wait 200 s."""
+    budgets, wall, clock = RESTS["binance"].budgets, Clock(), Clock()
+    file = SpentFile(tmp_path / "binance.spent.json", wall)
+    first = Limiter(budgets, clock, clock.sleep)
+    spend(first, clock, [{"funding": 1}] * 450)
+    file.save(first)
+    wall.now += 100.0
+    clock = Clock()
+    clock.now = 7.0  # another process: its monotonic clock starts anywhere
+    second = Limiter(budgets, clock, clock.sleep)
+    SpentFile(tmp_path / "binance.spent.json", wall).resume(second)
+    assert spend(second, clock, [{"funding": 1}]) == [pytest.approx(207.0)]
+    assert spend(second, clock, [{"futures": 5}]) == [pytest.approx(207.0)]
+
+
+def test_a_count_is_written_once_a_second_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    wall, clock, path = Clock(), Clock(), tmp_path / "spent.json"
+    limiter, file = Limiter({"a": Budget(10, 60.0, "")}, clock, clock.sleep), SpentFile(path, wall)
+    written = []
+    for _ in range(4):
+        spend(limiter, clock, [{"a": 1}])
+        file.note(limiter)
+        written.append(path.read_bytes().count(b",1]"))
+        wall.now += 0.4
+    assert written == [1, 1, 1, 4]
+    path.write_bytes(b"{")
+    with pytest.raises(DataError, match="spent.json is damaged"):
+        file.resume(limiter)
+    path.unlink()
+    file.resume(limiter)  # nothing was spent

@@ -110,7 +110,7 @@ class Security:
     def __init__(self, symbol: Symbol, properties: SymbolProperties, quote: Cash, base: Cash) -> None:
         self.symbol, self.type, self.symbol_properties = symbol, symbol.security_type, properties
         self.quote_currency, self.base_currency = quote, base
-        self.price, self.volume = 0.0, 0.0
+        self.price, self.open, self.volume = 0.0, 0.0, 0.0
         self.holdings = SecurityHolding()
         self.fee_model: Any = None
         self.fill_model: Any = None
@@ -171,6 +171,10 @@ class Order:
 
 
 class MarketOrder(Order):
+    pass
+
+
+class LimitOrder(Order):
     pass
 
 
@@ -487,7 +491,7 @@ class QCAlgorithm:
         tag: str = "",
         order_properties: Any = None,
     ) -> OrderTicket:
-        return self._submit(Order, OrderType.LIMIT, symbol, quantity, limit_price, tag)
+        return self._submit(LimitOrder, OrderType.LIMIT, symbol, quantity, limit_price, tag)
 
     def _submit(
         self, cls: type, kind: OrderType, symbol: Symbol, quantity: float, limit: float, tag: str

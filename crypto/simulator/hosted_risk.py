@@ -1,0 +1,222 @@
+"""The venue's risk engine and the guards on a hosted world: the embedded engine's functions, asked where they matter.
+
+Interpreted, one margin check and one look at the guards cost more than the rest of a bar. So after every full look the
+marks are kept up to which an account carries its margin; while neither its balance nor a position has changed, a bar
+that stays well inside them can neither liquidate nor trip a guard, and the functions would find nothing to do.
+Spec: docs/specs/lean.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from crypto.ledger import Flow
+from crypto.pipeline.guards import DAY_HOURS
+from crypto.simulator.deleveraging import deleverage_where_due
+from crypto.simulator.exchange import note_attention
+from crypto.simulator.hosted_rows import BAR, INSTANT
+from crypto.simulator.liquidation import liquidate_where_due
+from crypto.simulator.margin_check import use_tiers_of
+from crypto.simulator.state import INVERSE, MARK_HIGH, MARK_LOW, VALUE, World
+from crypto.simulator.watch import latch_concentration, liquidation_distance, watch
+
+Extremes = tuple[float, float]  # lowest and highest mark of a bar, venue quote; NaN: none
+
+_NEVER_MS = 9_223_372_036_854_775_807
+_INSIDE = 1.0 - 1e-9  # of a limit: what is nearer is asked in full, so that rounding decides nothing
+_FEES = (int(Flow.FEE), int(Flow.LIQUIDATION_FEE))
+_BESIDE = (int(Flow.TAKEOVER), int(Flow.FUNDING_GRACE))
+
+
+class ForcedFill(NamedTuple):
+    """A fill that the venue decided and the ledger has booked; the fee (>= 0) is in the leg's settlement asset."""
+
+    leg: int
+    lots: int
+    price: float
+    fee: float
+
+
+class _Held(NamedTuple):
+    """A perp position of the last full look, and the mark that would liquidate its account if all moved alike."""
+
+    pair: int
+    leg: Any
+    quote: Any
+    row: Any  # of the pair
+    border: float
+
+
+class HostedRisk:
+    """Liquidation, ADL and guards of one hosted run.
+
+    ``statuses``: oracle status by pair and bar (0: good). ``prepare`` is called before positions change.
+    """
+
+    def __init__(self, world: World, statuses: Any, prepare: Callable[[], None]) -> None:
+        self._world, self._rules, self._run = world, world.rules[0], world.run[0]
+        self._prepare = prepare
+        self._checks = self._rules.margin_engine == 1
+        self._statuses = statuses.tolist() if statuses.any() else []
+        self._perps = [(leg // 2, row) for leg, row in enumerate(world.legs) if leg % 2 == 1]
+        holdings = world.holdings
+        accounts = {(row.wallet, row.settle_asset): holdings[row.wallet, row.settle_asset] for _, row in self._perps}
+        self._accounts = [(wallet, account) for (wallet, _), account in accounts.items()]
+        self._events: dict[int, list[int]] = {}
+        for number in range(max((row.adl_end for _, row in self._perps), default=0)):
+            self._events.setdefault(world.adl_events[number].bar, []).append(number)
+        self._lit = True  # a light of an earlier bar has to go out, also the one that the record starts with
+        self._limit = min(self._rules.max_venue_fraction, self._rules.max_asset_fraction)
+        self._limit *= (1.0 + self._rules.concentration_band) * _INSIDE
+        self._sigmas_squared = self._rules.min_sigmas**2 * DAY_HOURS
+        self._held: list[_Held] = []
+        self._balances: list[tuple[Any, float]] = []
+        self._is_calm = self._was_asked = False
+        self.moved = True  # a position changed since the last full look
+        self.is_naked = False  # a pair may have lost its hedge to the venue
+        self.forced: list[ForcedFill] = []  # booked here and not yet by the host
+        self.beside: list[tuple[int, float]] = []  # asset and amount that the venue booked because of them
+        self._tiers_ms = self._next_tiers_ms()
+
+    # -- the venue ---------------------------------------------------------------------------------------------------
+
+    def act(self, time_ms: int, bar: int, values: Sequence[float], marks: Sequence[Extremes]) -> None:
+        """What the venue does to our perps now that the marks of ``bar`` have moved: liquidation, then ADL.
+
+        ``values``: valuation price of every leg at the bar's close; ``marks`` by pair.
+        """
+        if not self._checks:
+            return
+        if time_ms >= self._tiers_ms:
+            use_tiers_of(self._world, time_ms)
+            self._tiers_ms, self.moved = self._next_tiers_ms(), True
+        events, is_safe = self._events.pop(bar, []), self._is_safe(values, marks)
+        if is_safe and not events and not self._lit:
+            return
+        self._prepare()
+        bars = self._world.bars
+        for pair, _ in self._perps:
+            leg = 2 * pair + 1
+            bars[leg, BAR, VALUE] = values[leg]
+            bars[leg, BAR, MARK_LOW], bars[leg, BAR, MARK_HIGH] = marks[pair]
+        for number in events:
+            self._world.adl_events[number].bar = BAR  # the record holds one bar
+        booked, orders = self._run.ledger_rows, self._run.order_rows
+        if not is_safe:
+            liquidate_where_due(self._world, BAR)
+        deleverage_where_due(self._world, BAR)
+        self._lit = any(row.adl_light >= 0 for _, row in self._perps)
+        self.moved = self.moved or self._lit or bool(events)
+        if self._run.order_rows > orders or self._run.ledger_rows > booked:
+            self._collect(booked, orders)
+            self.moved = self.is_naked = True
+
+    def _next_tiers_ms(self) -> int:
+        """When the next tier table takes effect."""
+        if not self._checks:
+            return _NEVER_MS
+        tables = (self._world.tier_tables[row.table_next] for _, row in self._perps if row.table_next < row.table_end)
+        return min((int(table.effective_ms) for table in tables), default=_NEVER_MS)
+
+    def _is_safe(self, values: Sequence[float], marks: Sequence[Extremes]) -> bool:
+        """Whether every account surely carries its margin at the bar's adverse marks."""
+        if self.moved or not self._has_same_balances():
+            return all(row.lots == 0 for _, row in self._perps)
+        for held in self._held:
+            extreme = marks[held.pair][1 if held.leg.lots < 0 else 0]
+            if extreme != extreme:
+                extreme = values[2 * held.pair + 1]
+            inside = extreme < held.border * _INSIDE if held.leg.lots < 0 else extreme * _INSIDE > held.border
+            if not inside:
+                return False
+        return True
+
+    def _has_same_balances(self) -> bool:
+        for account, balance in self._balances:  # noqa: SIM110 - asked twice a bar: a generator costs more
+            if account.balance != balance:
+                return False
+        return True
+
+    def _collect(self, booked: int, orders: int) -> None:
+        """Keep the forced fills, and what else the venue booked, for the host."""
+        fees: dict[int, float] = {}
+        for entry in self._world.ledger[booked : self._run.ledger_rows]:
+            if entry.flow in _FEES:
+                fees[entry.order] = -entry.amount
+            elif entry.flow in _BESIDE:
+                self.beside.append((entry.asset, entry.amount))
+        for order in self._world.orders[orders : self._run.order_rows]:
+            self.forced.append(ForcedFill(order.leg, order.lots, order.average_price, fees[order.id]))
+
+    # -- the guards --------------------------------------------------------------------------------------------------
+
+    def look(self, bar: int) -> None:
+        """Let the guards look at every pair that was measured, and say what its position needs besides the signal."""
+        is_good = True
+        for pair, line in enumerate(self._statuses):
+            self._world.oracle[pair, BAR] = line[bar]
+            is_good = is_good and line[bar] == 0
+        self._was_asked = not (is_good and self._is_quiet())
+        if self._was_asked:
+            watch(self._world, INSTANT)
+            self._keep_bounds()
+        note_attention(self._world)
+
+    def finish_look(self) -> None:
+        """Measure what a decision may ask for and a bar without news did not need: how far limits are used."""
+        if not self._was_asked:
+            self._was_asked = True
+            for pair, _ in self._perps:
+                latch_concentration(self._world, pair)
+
+    def _is_quiet(self) -> bool:
+        """Whether no guard is on and surely none trips: far from liquidation and below every limit."""
+        if not self._is_calm or self.moved or not self._has_same_balances():
+            return False
+        gross = variance = 0.0
+        nearest = math.inf
+        for _, leg, quote, row, border in self._held:
+            mark = leg.value_price
+            distance = border / mark - 1.0 if leg.lots < 0 else 1.0 - border / mark
+            nearest = min(nearest, distance)
+            variance = max(variance, row.variance)
+            gross += quote.notional
+        nearest *= _INSIDE
+        far = nearest > self._rules.min_distance and nearest * nearest > self._sigmas_squared * variance
+        return bool(far and gross <= self._limit * self._run.equity)
+
+    def _keep_bounds(self) -> None:
+        """After a full look: the marks up to which nothing can happen, as long as balances and positions stay."""
+        world = self._world
+        self.is_naked = any(row.naked != 0 for row in world.pairs)
+        self._is_calm = not any(row.guards or row.naked or row.unhedged_since_ms for row in world.pairs)
+        self._balances = [(account, account.balance) for _, account in self._accounts]
+        self._held = [
+            _Held(pair, leg, world.quotes[pair], world.pairs[pair], self._border(leg, world.pairs[pair].distance))
+            for pair, leg in self._perps
+            if leg.lots != 0
+        ]
+        self._is_calm = self._is_calm and all(held.border == held.border for held in self._held)
+        self.moved = False
+
+    def _border(self, leg: Any, distance: float) -> float:
+        """The mark of a leg when all perps of its account have moved by ``distance`` against it; NaN: it says nothing.
+
+        Coins that back an account move by themselves, so there the bounds of the marks alone do not hold.
+        """
+        if not self._checks:
+            return math.inf if leg.lots < 0 else 0.0
+        if leg.unified == 1 or leg.kind == INVERSE:
+            return math.nan
+        return float(leg.value_price * (1.0 + distance if leg.lots < 0 else 1.0 - distance))
+
+    # -- what a host shows -------------------------------------------------------------------------------------------
+
+    def distance(self) -> float:
+        """Smallest adverse move of all perps of an account that liquidates it, as a fraction; NaN without positions."""
+        held = [2 * pair + 1 for pair, row in self._perps if row.lots != 0]
+        if not held or not self._checks:
+            return math.nan
+        return min(liquidation_distance(self._world, leg, -1) for leg in held)
