@@ -235,7 +235,7 @@ def size(
         str | None, typer.Option("--perp-fee", metavar=NUMBER, help="Taker fee of the perp; else the first fee tier.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Settings file whose instruments change the filters.")
+        Path | None, typer.Option("--config", "-c", help="Settings file whose instrument tables change the filters.")
     ] = None,
     as_json: console.JsonFlag = False,
 ) -> None:

@@ -241,6 +241,6 @@ def test_a_lake_that_cannot_be_written_ends_every_symbol(carry: Run, venue: Fake
         "--to", "2024-01-05", "--at-once", 1, "--lake", "lake", "--json",
     )  # fmt: skip
     assert ended.code == 5
-    assert ["cannot write lake/bybit/linear/BTCUSDT" in entry["error"]["message"] for entry in ended.json["series"]] == [
-        True, True]  # fmt: skip
+    messages = [entry["error"]["message"] for entry in ended.json["series"]]
+    assert [message.startswith("cannot write lake/bybit/linear/BTCUSDT") for message in messages] == [True, True]
     assert len(venue.asked("kline")) == 1  # of the first symbol
