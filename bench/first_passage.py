@@ -22,7 +22,7 @@ from crypto.first_passage import (
     empty_passages,
     hits_until,
 )
-from crypto.market import Floats
+from crypto.market import Floats, Integers
 from crypto.normals import PATH_BITS, normal, stream_key, sum_of_normals, word_at
 
 LEAST_SHARE_OF_DRAWING = 0.75
@@ -60,7 +60,7 @@ def run(size: FirstPassageSize, barriers: Floats, *, within: bool = False) -> Pa
     return out
 
 
-def by_hand(size: FirstPassageSize, barriers: Floats) -> Floats:
+def by_hand(size: FirstPassageSize, barriers: Floats) -> Integers:
     """Hits by record and barrier of the first paths: whole paths in memory, every barrier compared at every step."""
     steps = np.arange(size.steps, dtype=np.uint64)
     key = stream_key(SEED, "normals")
