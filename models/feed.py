@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from AlgorithmImports import QCAlgorithm, SymbolProperties, SymbolPropertiesDatabase, TradeBars
 
@@ -18,15 +18,10 @@ from models.funding import pay_settlements
 from models.legs import Leg, LegBook
 
 _NO_BAR = (math.nan, 0.0)
-_NO_MARK = (math.nan, math.nan)
+_NO_MARK = (math.nan, (math.nan, math.nan))
 
 
-class _Marks(NamedTuple):
-    """Mark bars of a perp on the grid, venue quote; NaN where there is none."""
-
-    close: list[float]
-    high: list[float]
-    low: list[float]
+_Marks = list[tuple[float, tuple[float, float]]]  # by bar: close, lowest and highest, venue quote; NaN: no mark
 
 
 class BarFeed:
@@ -46,7 +41,10 @@ class BarFeed:
         self.seen_ms = self._begun_ms = self.start_ms
         on_mark = settings.data.valuation_price is PriceSource.MARK
         self._pays_on_last = settings.funding.price is PriceSource.LAST
-        self._marks = {leg.index: _marks(market, leg, on_mark) for leg in book.legs[1::2]}
+        self._pairs = [
+            (spot, perp, _marks(market, perp, on_mark))
+            for spot, perp in zip(book.legs[::2], book.legs[1::2], strict=True)
+        ]
         self._symbols = len({leg.instrument.key for leg in book.legs})
 
     def subscribe(self, algorithm: QCAlgorithm, timeframe: str) -> None:
@@ -65,7 +63,7 @@ class BarFeed:
         if self._begun_ms == now_ms or self.seen_ms != now_ms:
             return False
         self._begun_ms = now_ms
-        self._measure()
+        self._exchange.measure()
         return True
 
     def close_now(self) -> None:
@@ -76,7 +74,8 @@ class BarFeed:
         """Take the bars up to ``now_ms`` into the exchange, once; a time between bars or outside the run is ignored."""
         if now_ms <= self.seen_ms or now_ms % self.bar_ms or now_ms > self.end_ms:
             return
-        self.close_gaps(now_ms)
+        if self.seen_ms + self.bar_ms < now_ms:
+            self.close_gaps(now_ms)
         self._close(now_ms, bars)
 
     def close_gaps(self, now_ms: int) -> None:
@@ -88,7 +87,7 @@ class BarFeed:
             end_ms = self.seen_ms + self.bar_ms
             self._pay(end_ms)
             self._close(end_ms, None)
-            self._measure()
+            self._exchange.measure()
             self._decide()
 
     def _pay(self, end_ms: int) -> None:
@@ -99,19 +98,12 @@ class BarFeed:
             else:
                 pay_settlements(self._exchange, leg, security, end_ms, on_last_price=self._pays_on_last)
 
-    def _measure(self) -> None:
-        self._exchange.expire()
-        self._exchange.measure()
-
     def _close(self, now_ms: int, bars: TradeBars | None) -> None:
         complete = bars is not None and bars.count == self._symbols
-        legs, index = self._book.legs, (now_ms - self.start_ms) // self.bar_ms - 1
-        for pair in range(len(legs) // 2):
-            spot, perp, marks = legs[2 * pair], legs[2 * pair + 1], self._marks[2 * pair + 1]
-            printed, mark = _bar(perp, bars, complete), math.nan
-            extremes = _NO_MARK
-            if marks is not None:
-                mark, extremes = marks.close[index], (marks.low[index], marks.high[index])
+        index = (now_ms - self.start_ms) // self.bar_ms - 1
+        for pair, (spot, perp, marks) in enumerate(self._pairs):
+            printed = _bar(perp, bars, complete)
+            mark, extremes = _NO_MARK if marks is None else marks[index]
             if extremes[0] != extremes[0] and printed[1] > 0.0:
                 extremes = _traded(perp, printed[0])
             self._exchange.see(pair, _bar(spot, bars, complete), printed, mark, extremes)
@@ -129,7 +121,8 @@ def _marks(market: MarketHistory, leg: Leg, on_mark: bool) -> _Marks | None:
     history = market.instrument(leg.instrument.key).mark
     if history is None or not on_mark:
         return None
-    return _Marks(history.close.tolist(), history.high.tolist(), history.low.tolist())
+    extremes = zip(history.low.tolist(), history.high.tolist(), strict=True)
+    return list(zip(history.close.tolist(), extremes, strict=True))
 
 
 def _bar(leg: Leg, bars: TradeBars | None, complete: bool) -> tuple[float, float]:

@@ -18,7 +18,7 @@ _LATEST_MS = 4_102_444_800_000  # 2100-01-01
 
 
 class FundingModel:
-    """Margin interest model of a perpetual. ``catch_up`` closes bars that Lean skipped, up to a time (ms)."""
+    """Margin interest model of a perpetual. ``catch_up`` closes the bars that Lean skipped, up to a time in ms."""
 
     def __init__(
         self,

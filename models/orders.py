@@ -77,9 +77,10 @@ class OrderDesk:
 
     def follow(self) -> None:
         """Bring Lean to the ledger: cancel what the book has ended, fill and pay what the venue did to us."""
-        for order in [order for order in self._resting if not self._exchange.is_working(order)]:
-            self._resting.discard(order)
-            self._tickets[order].cancel()  # without a tag: Lean would put it in place of ours
+        if self._resting:
+            for order in [order for order in self._resting if not self._exchange.is_working(order)]:
+                self._resting.discard(order)
+                self._tickets[order].cancel()  # without a tag: Lean would put it in place of ours
         risk = self._exchange.risk
         if not risk.forced and not risk.beside:
             return

@@ -15,7 +15,7 @@ from crypto.errors import InsolventError
 from crypto.ledger import Flow
 from crypto.margin import initial_margin, maintenance
 from crypto.market import MarketHistory
-from crypto.pipeline import execution, signal
+from crypto.pipeline import execution, features, signal
 from crypto.pipeline.features import Features
 from crypto.pipeline.orders import OrderKind, OrderReason, OrderStatus
 from crypto.pipeline.risk import Approved
@@ -54,7 +54,6 @@ from crypto.simulator.strategy import (
     account_of,
     act,
     close_finished,
-    features_of,
     filters_of,
     is_quiet,
     note_decision,
@@ -62,6 +61,7 @@ from crypto.simulator.strategy import (
     switch_on,
 )
 from crypto.simulator.valuation import (
+    ROUNDING,
     free_cash,
     free_margin,
     measure_wallets,
@@ -104,7 +104,13 @@ class HostedExchange:
         self.attribution = cast("Totals", self.world.attribution)
         self._attributed = [row.value_price for row in self.world.legs]
         self._values = list(self._attributed)
+        legs = self.world.legs
+        self._rows = [
+            (2 * pair, 2 * pair + 1, legs[2 * pair], legs[2 * pair + 1], quote)
+            for pair, quote in enumerate(self.world.quotes)
+        ]
         self._marks = [(math.nan, math.nan)] * len(self.world.pairs)
+        self._has_resting = self._rested_perp_filled = False
         self._planned: dict[int, float] = {}  # slippage of the order that is being sent, by leg
         holdings = self.world.holdings
         self._perps = [
@@ -132,33 +138,35 @@ class HostedExchange:
         ``extremes``: lowest and highest mark of the bar, NaN where it had none.
         """
         self._marks[pair] = extremes
-        legs, quote = self.world.legs, self.world.quotes[pair]
-        spot_row, perp_row = legs[2 * pair], legs[2 * pair + 1]
-        before, price, volume = self._values[2 * pair + 1], perp[0], perp[1]
-        self._bars[2 * pair + 1, BAR, VOLUME] = volume
+        spot_leg, perp_leg, spot_row, perp_row, quote = self._rows[pair]
+        values, bars = self._values, self._bars
+        before, price, volume = values[perp_leg], perp[0], perp[1]
+        bars[perp_leg, BAR, VOLUME] = volume
         quote.perp_fresh = 1 if volume > 0.0 else 0
         if volume > 0.0:
             quote.perp, quote.perp_turnover = price / perp_row.multiplier, price * volume
-            self._bars[2 * pair + 1, BAR, OPEN] = self._values[2 * pair + 1] = price
+            bars[perp_leg, BAR, OPEN] = values[perp_leg] = price
         if mark == mark:
-            self._values[2 * pair + 1] = mark
+            values[perp_leg] = mark
         price, volume = spot
-        self._bars[2 * pair, BAR, VOLUME] = volume
+        bars[spot_leg, BAR, VOLUME] = volume
         quote.spot_fresh = 1 if volume > 0.0 else 0
         if volume > 0.0:
             quote.spot, quote.spot_turnover = price / spot_row.multiplier, price * volume
-            self._bars[2 * pair, BAR, OPEN] = self._values[2 * pair] = price
+            bars[spot_leg, BAR, OPEN] = values[spot_leg] = price
         elif before == before:
-            self._values[2 * pair] *= self._values[2 * pair + 1] / before
+            values[spot_leg] *= values[perp_leg] / before
 
     def close_bar(self, time_ms: int) -> None:
         """All bars of the instant were seen: transfers arrive, the venue acts, legs have their new values.
 
         Resting orders fill next.
         """
-        self.advance(time_ms)
+        if self.run.transfers_active != 0:
+            self._receive(time_ms)
+        self.run.time_ms = time_ms
         world, values = self.world, self._values
-        self.risk.act(time_ms, self._bar_at(time_ms), values, self._marks)
+        self.risk.act(time_ms, values, self._marks)
         if self._is_simple:
             for leg, row in enumerate(world.legs):
                 row.value_price = values[leg]
@@ -166,15 +174,11 @@ class HostedExchange:
                 self.attribute_moves()
         else:
             self._revalue(values)
-        for pair, quote in enumerate(world.quotes):
+        for _, leg, _, row, quote in self._rows:
             quote.time_ms = time_ms
-            quote.mark = values[2 * pair + 1] / world.legs[2 * pair + 1].multiplier
+            quote.mark = values[leg] / row.multiplier
             if self._may_borrow:
-                quote.borrow_per_hour = borrow_rate_at(world, pair, time_ms)
-
-    def _bar_at(self, time_ms: int) -> int:
-        """Number of the bar that closes at ``time_ms``."""
-        return int((time_ms - self._rules.start_ms) // self._rules.bar_ms) - 1
+                quote.borrow_per_hour = borrow_rate_at(world, row.pair, time_ms)
 
     def _revalue(self, values: Sequence[float]) -> None:
         for leg, value in enumerate(values):
@@ -184,31 +188,42 @@ class HostedExchange:
     def measure(self) -> None:
         """Equity, and what each pair sees of its position: once the resting orders of the instant have filled.
 
-        Where all money but the pairs' is account currency, equity is that money and the pairs' profit, which is cheaper
-        than going through all wallets.
+        Those whose time is over end here; perps that a resting order filled are checked for their margin.
         """
+        if self._has_resting:
+            self._expire()
+        if self._rested_perp_filled:
+            self._rested_perp_filled = False
+            self.risk.act_again(self._values, self._marks)
         world = self.world
-        if not self._is_simple:
+        if self._is_simple:
+            self._measure_simple()
+        else:
             judge_equity(world, measure_wallets(world, INSTANT))
             for pair in range(len(world.pairs)):
                 measure_position(world, pair)
-            self.risk.look(self._bar_at(self.run.time_ms))
-            return
+        self.risk.look()
+
+    def _measure_simple(self) -> None:
+        """Where all money but the pairs' is account currency, equity is that money and the pairs' profit.
+
+        That is cheaper than going through all wallets.
+        """
+        world = self.world
         for _, backing in self._backings:
             backing.unrealised = backing.notional = 0.0
         for leg, row, backing in self._perps:
             if row.lots != 0:
                 backing.unrealised += unrealised(world, leg)
                 backing.notional += notional(world, leg)
-        for wallet, backing in self._backings:
-            if backing.balance + backing.unrealised < 0.0:
-                stop_insolvent(world, wallet)
         equity = self._money
         for pair, row in enumerate(world.pairs):
             measure_position(world, pair)
             equity += row.pnl
+        for wallet, backing in self._backings:
+            if backing.balance + backing.unrealised < -ROUNDING * max(1.0, abs(equity)):
+                stop_insolvent(world, wallet)
         judge_equity(world, equity)
-        self.risk.look(self._bar_at(self.run.time_ms))
 
     def _count_money(self) -> float:
         """Account currency that no pair brought in, over all wallets."""
@@ -241,11 +256,6 @@ class HostedExchange:
             f"the margin of wallet {wallet} was used up at {iso(self.run.time_ms)}",
             remedy='hold more collateral, or let the venue liquidate before that with margin.engine = "venue"',
         )
-
-    def advance(self, time_ms: int) -> None:
-        """Set the clock; transfers that are due by then arrive."""
-        self._receive(time_ms)
-        self.run.time_ms = time_ms
 
     def _receive(self, until_ms: int) -> None:
         """Transfers that arrive up to ``until_ms``, in order of time."""
@@ -302,19 +312,22 @@ class HostedExchange:
     # -- what the strategy wants -------------------------------------------------------------------------------------
 
     def observe(self, pair: int) -> Features:
-        """Bring the features of a pair to now."""
-        return features_of(self.world, pair)
+        """Bring the features of a pair to now; their series, which Lean does not show, is not kept."""
+        world = self.world
+        end = world.legs[2 * pair + 1].settle_end
+        return features.update(world.pairs, world.quotes, self._rules, world.settlements, end, pair)
 
     def begin_turn(self) -> None:
         """Before the pairs decide: stop the work that the kill switch or a guard forbids, end what is over."""
-        for pair in range(len(self.world.pairs)):
-            stop_work(self.world, pair)
-            close_finished(self.world, pair)
+        for pair, row in enumerate(self.world.pairs):
+            if row.phase != execution.IDLE or row.direction != 0:
+                stop_work(self.world, pair)
+                close_finished(self.world, pair)
 
     def decide(self, pair: int, model: SignalModel, allocator: Allocator, guard: RiskGuard) -> None:
         """All stages of one pair at this instant; orders wait in the book until ``work`` sends them."""
         world, row = self.world, self.world.pairs[pair]
-        seen = features_of(world, pair)
+        seen = self.observe(pair)
         if row.phase != execution.IDLE:
             send(world, pair)
             return
@@ -358,6 +371,7 @@ class HostedExchange:
             return
         if entry.kind == _POST_ONLY:
             entry.arrival_ms = -1
+            self._has_resting = True
             self._send(order, leg, entry.lots, entry.limit_price)
             return
         entry.arrival_ms = self.run.time_ms + self._rules.bar_ms
@@ -370,13 +384,16 @@ class HostedExchange:
             self._send(order, leg, lots, math.nan)
             del self._planned[leg]
 
-    def expire(self) -> None:
+    def _expire(self) -> None:
         """Cancel resting orders whose time is over."""
+        self._has_resting = False
         for row in self.world.legs:
             if row.order >= 0:
                 entry = self.world.orders[row.order]
                 if entry.arrival_ms == -1 and self.run.time_ms >= entry.deadline_ms:
                     finish(self.world, row.order, _CANCELLED, _TIMEOUT)
+                elif entry.arrival_ms == -1:
+                    self._has_resting = True
 
     def is_working(self, order: int) -> bool:
         """Whether an order of the book has not ended."""
@@ -398,6 +415,7 @@ class HostedExchange:
         if row.kind == SPOT:
             fee, slippage = self._fill_spot(row, leg, order, lots, price, reference, fee_rate)
         else:
+            self._rested_perp_filled = self._rested_perp_filled or resting
             fee, slippage = fill_perp(world, leg, order, lots, price, reference, fee_rate, BAR)
         extra = [
             (self.names.assets[entry.asset], entry.amount)

@@ -74,6 +74,7 @@ class HostedRisk:
         self._held: list[_Held] = []
         self._balances: list[tuple[Any, float]] = []
         self._is_calm = self._was_asked = False
+        self._has_same_balances = True  # as at the last full look, when the venue acted last
         self.moved = True  # a position changed since the last full look
         self.is_naked = False  # a pair may have lost its hedge to the venue
         self.forced: list[ForcedFill] = []  # booked here and not yet by the host
@@ -82,36 +83,48 @@ class HostedRisk:
 
     # -- the venue ---------------------------------------------------------------------------------------------------
 
-    def act(self, time_ms: int, bar: int, values: Sequence[float], marks: Sequence[Extremes]) -> None:
-        """What the venue does to our perps now that the marks of ``bar`` have moved: liquidation, then ADL.
+    def act(self, time_ms: int, values: Sequence[float], marks: Sequence[Extremes]) -> None:
+        """What the venue does to our perps now that the marks of a bar have moved: liquidation, then ADL.
 
-        ``values``: valuation price of every leg at the bar's close; ``marks`` by pair.
+        ``time_ms``: the bar's end; ``values``: valuation price of every leg there; ``marks`` by pair.
         """
         if not self._checks:
             return
-        if time_ms >= self._tiers_ms:
+        events = self._events.pop(self._bar_at(time_ms), []) if self._events else []
+        is_safe = self._is_safe(values, marks)
+        if not is_safe or events or self._lit:
+            self._act(values, marks, events, is_safe=is_safe)
+        if time_ms >= self._tiers_ms:  # the bar itself was under the tiers of its start
             use_tiers_of(self._world, time_ms)
             self._tiers_ms, self.moved = self._next_tiers_ms(), True
-        events, is_safe = self._events.pop(bar, []), self._is_safe(values, marks)
-        if is_safe and not events and not self._lit:
-            return
+
+    def act_again(self, values: Sequence[float], marks: Sequence[Extremes]) -> None:
+        """Check the margin once more, because the bar went on after it had filled a resting order of a perp."""
+        if self._checks:
+            booked, orders = self._show_bar(values, marks)
+            liquidate_where_due(self._world, BAR)
+            self._collect(booked, orders)
+
+    def _act(self, values: Sequence[float], marks: Sequence[Extremes], events: Sequence[int], *, is_safe: bool) -> None:
+        booked, orders = self._show_bar(values, marks)
+        for number in events:
+            self._world.adl_events[number].bar = BAR  # the record holds one bar
+        if not is_safe:
+            liquidate_where_due(self._world, BAR)
+        deleverage_where_due(self._world, BAR)
+        self._lit = any(row.adl_light >= 0 for _, row in self._perps)
+        self.moved = self.moved or self._lit or bool(events)
+        self._collect(booked, orders)
+
+    def _show_bar(self, values: Sequence[float], marks: Sequence[Extremes]) -> tuple[int, int]:
+        """Bring the bar's marks into the record; returns how many ledger rows and orders there are before."""
         self._prepare()
         bars = self._world.bars
         for pair, _ in self._perps:
             leg = 2 * pair + 1
             bars[leg, BAR, VALUE] = values[leg]
             bars[leg, BAR, MARK_LOW], bars[leg, BAR, MARK_HIGH] = marks[pair]
-        for number in events:
-            self._world.adl_events[number].bar = BAR  # the record holds one bar
-        booked, orders = self._run.ledger_rows, self._run.order_rows
-        if not is_safe:
-            liquidate_where_due(self._world, BAR)
-        deleverage_where_due(self._world, BAR)
-        self._lit = any(row.adl_light >= 0 for _, row in self._perps)
-        self.moved = self.moved or self._lit or bool(events)
-        if self._run.order_rows > orders or self._run.ledger_rows > booked:
-            self._collect(booked, orders)
-            self.moved = self.is_naked = True
+        return self._run.ledger_rows, self._run.order_rows
 
     def _next_tiers_ms(self) -> int:
         """When the next tier table takes effect."""
@@ -122,7 +135,11 @@ class HostedRisk:
 
     def _is_safe(self, values: Sequence[float], marks: Sequence[Extremes]) -> bool:
         """Whether every account surely carries its margin at the bar's adverse marks."""
-        if self.moved or not self._has_same_balances():
+        self._has_same_balances = True
+        for account, balance in self._balances:
+            if account.balance != balance:
+                self._has_same_balances = False
+        if self.moved or not self._has_same_balances:
             return all(row.lots == 0 for _, row in self._perps)
         for held in self._held:
             extreme = marks[held.pair][1 if held.leg.lots < 0 else 0]
@@ -133,14 +150,11 @@ class HostedRisk:
                 return False
         return True
 
-    def _has_same_balances(self) -> bool:
-        for account, balance in self._balances:  # noqa: SIM110 - asked twice a bar: a generator costs more
-            if account.balance != balance:
-                return False
-        return True
-
     def _collect(self, booked: int, orders: int) -> None:
         """Keep the forced fills, and what else the venue booked, for the host."""
+        if self._run.order_rows == orders and self._run.ledger_rows == booked:
+            return
+        self.moved = self.is_naked = True
         fees: dict[int, float] = {}
         for entry in self._world.ledger[booked : self._run.ledger_rows]:
             if entry.flow in _FEES:
@@ -152,14 +166,11 @@ class HostedRisk:
 
     # -- the guards --------------------------------------------------------------------------------------------------
 
-    def look(self, bar: int) -> None:
+    def look(self) -> None:
         """Let the guards look at every pair that was measured, and say what its position needs besides the signal."""
-        is_good = True
-        for pair, line in enumerate(self._statuses):
-            self._world.oracle[pair, BAR] = line[bar]
-            is_good = is_good and line[bar] == 0
-        self._was_asked = not (is_good and self._is_quiet())
+        self._was_asked = not (self._is_quiet() and (not self._statuses or self._oracle_is_good()))
         if self._was_asked:
+            self._read_oracle()
             watch(self._world, INSTANT)
             self._keep_bounds()
         note_attention(self._world)
@@ -173,7 +184,7 @@ class HostedRisk:
 
     def _is_quiet(self) -> bool:
         """Whether no guard is on and surely none trips: far from liquidation and below every limit."""
-        if not self._is_calm or self.moved or not self._has_same_balances():
+        if not self._is_calm or self.moved or not self._has_same_balances:
             return False
         gross = variance = 0.0
         nearest = math.inf
@@ -187,11 +198,24 @@ class HostedRisk:
         far = nearest > self._rules.min_distance and nearest * nearest > self._sigmas_squared * variance
         return bool(far and gross <= self._limit * self._run.equity)
 
+    def _read_oracle(self) -> None:
+        for pair, line in enumerate(self._statuses):
+            self._world.oracle[pair, BAR] = line[self._bar_at(self._run.time_ms)]
+
+    def _oracle_is_good(self) -> bool:
+        bar = self._bar_at(self._run.time_ms)
+        return all(line[bar] == 0 for line in self._statuses)
+
+    def _bar_at(self, time_ms: int) -> int:
+        """Number of the bar that closes at ``time_ms``."""
+        return int((time_ms - self._rules.start_ms) // self._rules.bar_ms) - 1
+
     def _keep_bounds(self) -> None:
         """After a full look: the marks up to which nothing can happen, as long as balances and positions stay."""
         world = self._world
         self.is_naked = any(row.naked != 0 for row in world.pairs)
         self._is_calm = not any(row.guards or row.naked or row.unhedged_since_ms for row in world.pairs)
+        self._has_same_balances = True
         self._balances = [(account, account.balance) for _, account in self._accounts]
         self._held = [
             _Held(pair, leg, world.quotes[pair], world.pairs[pair], self._border(leg, world.pairs[pair].distance))

@@ -27,11 +27,7 @@ class Rows(list[Any]):
     def __init__(self, names: Sequence[str], rows: Sequence[Sequence[Any]] = ()) -> None:
         self._row, self._width = row_class(names), len(names)
         super().__init__(self._row(row) for row in rows)
-
-    @property
-    def shape(self) -> tuple[int]:
-        """As of an array of one dimension."""
-        return (len(self),)
+        self.shape = (len(self),)  # as of an array; tables that grow are not asked for it
 
 
 class Records(Rows):

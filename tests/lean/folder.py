@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,14 +47,16 @@ def write_rates(root: Path, place: layout.Place, rows: Columns, column: str) -> 
     write(root / place.rate_path, block.bytes_of(0, block.rows))
 
 
-def write_folder(root: Path, given: Mapping[str, Columns] | None = None) -> Path:
+def write_folder(root: Path, given: Mapping[str, Columns] | None = None, venue: str = "binance") -> Path:
     """The whole folder, of the recorded input files or of ``given`` columns of spot, perp, mark and funding."""
     rows = given or {name: columns(name) for name in ("spot", "perp", "mark", "funding")}
-    write_bars(root, SPOT_PLACE, rows["spot"])
-    write_bars(root, PERP_PLACE, rows["perp"])
-    write_bars(root, MARK_PLACE, rows["mark"])
-    write_rates(root, PERP_PLACE, rows["funding"], "funding_rate")
-    listed = [instrument(SPOT, {}), instrument(PERP, {})]
-    text = properties_text(listed, [price_row(MARK_PLACE, "USDT", "mark prices")])
+    spot, perp = replace(SPOT_PLACE, market=venue), replace(PERP_PLACE, market=venue)
+    mark = replace(MARK_PLACE, market=f"{venue}mark")
+    write_bars(root, spot, rows["spot"])
+    write_bars(root, perp, rows["perp"])
+    write_bars(root, mark, rows["mark"])
+    write_rates(root, perp, rows["funding"], "funding_rate")
+    listed = [instrument(key.replace("binance", venue), {}) for key in (SPOT, PERP)]
+    text = properties_text(listed, [price_row(mark, "USDT", "mark prices")])
     write(root / layout.SYMBOL_PROPERTIES, text.encode())
     return root

@@ -12,7 +12,9 @@ import pytest
 
 from crypto.errors import DataError, RefusedError
 from crypto.ledger import Flow
+from crypto.pipeline.guards import Guard
 from crypto.pipeline.orders import OrderReason
+from crypto.simulator.hosted_risk import ForcedFill
 from crypto.venues.registry import instrument
 from tests.lean import engine
 from tests.lean.folder import PERP, SPOT, columns
@@ -21,7 +23,7 @@ from models.custom_data import BorrowRate, FundingRate, IndexPrice, MarkPrice, O
 from models.fees import QuoteFees, fee_model  # isort: skip
 from models.fills import FORCED, Forced, forced  # isort: skip
 from models.legs import Leg  # isort: skip
-from models.liquidation import whole_pairs  # isort: skip
+from models.margin_calls import whole_pairs  # isort: skip
 from models.orders import gross_fill  # isort: skip
 
 lean = engine.lean
@@ -169,7 +171,7 @@ def test_a_market_order_pays_slippage_and_its_fee_on_the_fill_price(started: Sta
     algorithm = started(slippage__perp_half_spread_bps="2.0", slippage__impact_bps="10.0")
     _, perp = algorithm.double_securities
     perp.price = 10_000.0
-    algorithm.exchange.see(0, (10_000.0, 50.0), (10_000.0, 100.0), math.nan)
+    algorithm.exchange.see(0, (10_000.0, 50.0), (10_000.0, 100.0), math.nan, (math.nan, math.nan))
     order = lean.MarketOrder(1, lean.OrderType.MARKET, perp, 5.0, 0.0, "carry:0")
     event = perp.fill_model.market_fill(perp, order)
     # 2 bps of spread and 10 bps x 5 / 100 of the volume: 2.5 bps above 10,000; taker fee of VIP0 is 5 bps.
@@ -183,7 +185,7 @@ def test_a_market_order_pays_slippage_and_its_fee_on_the_fill_price(started: Sta
 def seen(algorithm: Any, price: float) -> Any:
     for security in algorithm.double_securities:
         security.price = price
-    algorithm.exchange.see(0, (price, 1e6), (price, 1e6), math.nan)
+    algorithm.exchange.see(0, (price, 1e6), (price, 1e6), math.nan, (math.nan, math.nan))
     algorithm.exchange.close_bar(algorithm.feed.start_ms + HOUR)
     algorithm.exchange.measure()
     return algorithm.double_securities
@@ -244,74 +246,109 @@ def test_leans_refusals_have_reasons(started: Started) -> None:
 # -- liquidation --------------------------------------------------------------------------------------------------
 
 
-def liquidated(algorithm: Any, mark: float) -> list[tuple[int, Forced]]:
-    return [(leg.index, fill) for leg, fill in algorithm.liquidation_guard.due(lambda _: (mark, mark))]
-
-
 def short_of_one(started: Started) -> Any:
     """Short 1 BTC at 10,000 on 1,000 USDT, without fees."""
-    algorithm = started()
+    algorithm = started(margin__liquidity_gap="0.0")
     seen(algorithm, 10_000.0)
     wallet = algorithm.exchange.world.legs[1].wallet
     algorithm.exchange.filled(-1, 1, -10_000, 10_000.0, 0.0)
     algorithm.exchange.world.holdings[wallet, 0].balance = 1_000.0
+    algorithm.exchange.measure()
     return algorithm
 
 
-def test_a_wallet_is_liquidated_on_mark_at_its_maintenance_margin(started: Started) -> None:
-    # Equity 1,000 - (P - 10,000) meets 0.4% of P at P = 11,000 / 1.004 = 10,956.17.
-    algorithm = short_of_one(started)
-    assert liquidated(algorithm, 10_956.0) == []
-    ((leg, fill),) = liquidated(algorithm, 10_957.0)
-    # Nothing is left at P with 1,000 - (P - 10,000) - 0.0005 P = 0, the fee to close included.
-    assert (leg, fill.asset) == (1, "USDT")
-    assert fill.price == pytest.approx(11_000 / 1.0005)
-    assert fill.fee == pytest.approx(0.0005 * 11_000 / 1.0005)
+def marks_move(algorithm: Any, low: float, high: float) -> list[ForcedFill]:
+    """What the venue closes in a bar whose mark ends where it began."""
+    exchange = algorithm.exchange
+    exchange.risk.act(exchange.run.time_ms + HOUR, [10_000.0, 10_000.0], [(low, high)])
+    return list(exchange.risk.forced)
 
 
-def test_the_adverse_end_of_the_bar_counts_and_not_the_other(started: Started) -> None:
+# Equity 1,000 - (P - 10,000) meets 0.4% of P at P = 11,000 / 1.004 = 10,956.17.
+
+
+@pytest.mark.parametrize(("low", "high"), [(10_000.0, 10_956.0), (5_000.0, 10_900.0), (math.nan, math.nan)])
+def test_nothing_is_closed_while_the_adverse_mark_carries_the_margin(started: Started, low: float, high: float) -> None:
+    assert marks_move(short_of_one(started), low, high) == []
+
+
+@pytest.mark.parametrize("is_fresh", [True, False])
+def test_a_wallet_is_liquidated_on_mark_at_its_maintenance_margin(started: Started, is_fresh: bool) -> None:
+    """Whether the guards have looked since the last fill, and so know the bounds, or not."""
     algorithm = short_of_one(started)
-    assert not list(algorithm.liquidation_guard.due(lambda _: (5_000.0, 10_900.0)))
-    assert list(algorithm.liquidation_guard.due(lambda _: (10_000.0, 11_200.0)))
+    algorithm.exchange.risk.moved = not is_fresh
+    (fill,) = marks_move(algorithm, 9_000.0, 10_957.0)
+    assert (fill.leg, fill.lots) == (1, 10_000)  # 2% fee a lot frees no margin at 0.4%: all of it
+    assert fill.price == pytest.approx(11_000 / 1.004)  # the mark that triggers it, without a gap and a spread
+    assert fill.fee == pytest.approx(min(0.02 * fill.price, 11_000 - fill.price))  # as far as there is equity
+
+
+def test_bounds_do_not_outlive_the_balance_that_they_were_found_with(started: Started) -> None:
+    algorithm = short_of_one(started)
+    wallet = algorithm.exchange.world.legs[1].wallet
+    algorithm.exchange.world.holdings[wallet, 0].balance = 500.0
+    assert marks_move(algorithm, 10_000.0, 10_500.0)
 
 
 def test_distance_to_liquidation_is_that_of_the_mark(started: Started) -> None:
     algorithm = short_of_one(started)
-    assert algorithm.post_trade.liquidation_distance() == pytest.approx(11_000 / 1.004 / 10_000 - 1)
+    assert algorithm.exchange.risk.distance() == pytest.approx(11_000 / 1.004 / 10_000 - 1)
 
 
 def test_a_flat_book_has_no_distance(started: Started) -> None:
     algorithm = started()
     seen(algorithm, 10_000.0)
-    assert math.isnan(algorithm.post_trade.liquidation_distance())
+    assert math.isnan(algorithm.exchange.risk.distance())
 
 
-def test_a_liquidated_perp_takes_its_spot_leg_along(finished: Started, started: Started) -> None:
-    """The market jumps while a pair is held: the perp is closed by force, then the strategy sells the spot leg."""
-    algorithm = started(portfolio__max_collateral_ratio="2.0", risk__max_drawdown="0.9")
-    spot, perp = algorithm.double_securities
-    slices = engine.recorded_slices()
-    for recorded in slices:
-        if recorded["time"] < "2020-03-10T01":
-            continue
-        bars = {spot: engine.bar_of(recorded["bars"]["spot"]), perp: engine.bar_of(recorded["bars"]["perp"])}
-        engine.step(algorithm, engine.at(recorded["time"]), bars)
-        if perp.holdings.quantity != 0.0:
-            break
-    held = algorithm.exchange.world.legs[1].lots
-    assert held < 0
-    marks = algorithm.feed._marks[1]
-    for values in marks:
-        for index in range(len(values)):
-            values[index] = 13_000.0
-    now = engine.at(slices[slices.index(recorded) + 1]["time"])
-    jump = lean.TradeBar(open=13_000.0, high=13_000.0, low=13_000.0, close=13_000.0, volume=1e6)
-    engine.step(algorithm, now, {spot: jump, perp: jump})
+def test_lean_follows_what_the_ledger_has_booked(started: Started) -> None:
+    """The fill at the venue's price and fee, what it took over, and nothing twice."""
+    algorithm = short_of_one(started)
+    _, perp = algorithm.double_securities
+    perp.holdings.quantity, perp.holdings.average_price = -1.0, 10_000.0
     wallet = algorithm.exchange.world.legs[1].wallet
-    assert algorithm.exchange.world.legs[1].lots == perp.holdings.quantity == 0
+    cash = algorithm.portfolio.cash_book["USDT"]
+    cash.add_amount(algorithm.exchange.balances()["USDT"] - cash.amount)
+    ledger_rows = algorithm.exchange.run.ledger_rows
+    marks_move(algorithm, 10_000.0, 13_000.0)
+    booked = algorithm.exchange.run.ledger_rows
+    algorithm.order_desk.reconcile()  # while Lean has not followed there is nothing to compare
+    algorithm.order_desk.follow()
+    assert perp.holdings.quantity == 0.0
+    assert algorithm.exchange.run.ledger_rows == booked > ledger_rows
     assert algorithm.exchange.world.holdings[wallet, 0].balance == pytest.approx(0.0, abs=1e-6)
-    assert spot.holdings.quantity == pytest.approx(0.0, abs=2e-5)
-    algorithm.order_desk.reconcile()
+    assert cash.amount == pytest.approx(algorithm.exchange.balances()["USDT"], abs=1e-6)
+    assert not algorithm.exchange.risk.forced
+    assert not algorithm.exchange.risk.beside
+
+
+def test_a_venue_fill_that_lean_does_not_take_stops_the_run(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    algorithm = short_of_one(started)
+    marks_move(algorithm, 10_000.0, 13_000.0)
+    monkeypatch.setattr(lean.QCAlgorithm, "double_fill", lambda *_: None)
+    with pytest.raises(RefusedError, match="left the venue's fill forced:"):
+        algorithm.order_desk.follow()
+
+
+def test_a_resting_order_that_the_book_has_ended_never_fills(started: Started) -> None:
+    algorithm = started(execution__style="maker_first")
+    spot, _ = algorithm.double_securities
+    slices = engine.recorded_slices()[1:]
+    for number, recorded in enumerate(slices):
+        bars = dict(zip(algorithm.double_securities, map(engine.bar_of, recorded["bars"].values()), strict=True))
+        engine.step(algorithm, engine.at(recorded["time"]), bars, number == 0)
+        pending = list(algorithm.double_pending())
+        if pending:
+            break
+    (order,) = pending
+    spot.bar = lean.TradeBar(open=1.0, high=1.0, low=1.0, close=1.0, volume=1e6)  # far through the limit
+    order.placed = None
+    assert spot.fill_model.limit_fill(spot, order).fill_quantity == order.quantity
+    algorithm.exchange.world.pairs[0].guards = int(Guard.UNHEDGED)
+    algorithm.exchange.begin_turn()  # the guard ends the work
+    assert spot.fill_model.limit_fill(spot, order).fill_quantity == 0
+    algorithm.order_desk.follow()
+    assert not list(algorithm.double_pending())
 
 
 def test_a_margin_call_on_one_leg_becomes_one_on_the_pair(started: Started) -> None:

@@ -64,10 +64,6 @@ def test_the_period_comes_from_the_data_where_the_settings_have_none(lean_folder
     assert algorithm.feed.end_ms == marks[-1] + 3_600_000
 
 
-def test_contracts_without_tiers_are_named(started: Started) -> None:
-    assert started().double_log == []
-
-
 # -- what is refused at the start ---------------------------------------------------------------------------------
 
 
@@ -206,7 +202,7 @@ def test_the_policy_to_fail_stops_the_run_by_name(own_folder: Path) -> None:
 # -- hooks --------------------------------------------------------------------------------------------------------
 
 
-def test_the_kill_command_closes_everything_for_good(started: Started) -> None:
+def test_the_kill_command_closes_everything_and_stays_off(started: Started) -> None:
     algorithm = started()
     spot, perp = algorithm.double_securities
     killed = False

@@ -20,7 +20,7 @@ from data.settings import load_settings
 from data.store.rows import Columns
 from tests.lean import engine
 from tests.lean.conftest import CONFIG, parameters
-from tests.lean.folder import SPOT, columns, write_folder
+from tests.lean.folder import columns, write_folder
 
 from models.convert import milliseconds  # isort: skip
 
@@ -39,7 +39,7 @@ def history_with_bars(
     market = load_lean_market(lean_folder, settings)
     instruments = []
     for history in market.instruments:
-        name = "spot" if history.key == SPOT else "perp"
+        name = "spot" if ":spot:" in history.key else "perp"
         rows = given[name] if given else columns(name)
         places = np.searchsorted(rows["time_ms"], market.open_ms)
         values = [rows[column][places].astype(float) for column in ("open", "high", "low", "close", "volume")]

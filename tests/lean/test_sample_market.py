@@ -87,10 +87,3 @@ def test_three_pairs_of_the_sample_trade_alike_on_both_engines(exported: Path, c
     drive(algorithm, market)
     assert len(algorithm.exchange.world.orders) > 50
     assert_same(algorithm, world, opens_at_last_close=False)
-
-
-def test_the_contract_without_tiers_is_named(exported: Path) -> None:
-    algorithm = engine.new_algorithm(exported, {"config": CONFIG, **LEAN})
-    assert algorithm.double_log == [
-        "no leverage tiers are known for binance:linear:1000PEPEUSDT: its liquidation is not simulated"
-    ]
