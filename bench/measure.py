@@ -41,6 +41,10 @@ class Sample:
         """Largest minus smallest measurement, as a fraction of the median."""
         return (max(self.values) - min(self.values)) / self.median
 
+    def fastest(self, count: int) -> Sample:
+        """The ``count`` smallest measurements: for short runs, which other programs can only make slower."""
+        return Sample(tuple(sorted(self.values)[:count]))
+
     def rates(self, amount: float) -> Sample:
         """Amount per unit of each measurement: seconds become a rate."""
         return Sample(tuple(amount / value for value in self.values))

@@ -70,7 +70,7 @@ def export(
         typer.Option("--data-folder-of-lean", help="Lean's own Data folder: its symbols and hours are kept as well."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Settings file whose tables of instruments and tolerance count.")
+        Path | None, typer.Option("--config", help="Settings file whose instruments and tolerance count.")
     ] = None,
     json: JsonFlag = False,
 ) -> None:

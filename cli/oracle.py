@@ -16,7 +16,8 @@ from rich.text import Text
 
 from cli.console import JsonFlag, emit, out, progress
 from crypto.errors import DataError, UsageError
-from crypto.oracle import ALTS, MAJOR_ASSETS, MAJORS, OracleReading, Rules, Source, Status, Verdict, evaluate
+from crypto.oracle import OracleReading, Source, evaluate
+from crypto.oracle_composite import ALTS, MAJOR_ASSETS, MAJORS, Rules, Status, Verdict
 from crypto.units import BPS, iso, parse_iso, timeframe_ms
 from data.oracle_series import INPUTS, WEIGHTS, OracleRequest, OracleSeries, assets, rebuild
 from data.oracle_snapshot import SnapshotRequest, parse_snapshot, read_snapshot

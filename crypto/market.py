@@ -71,8 +71,8 @@ class MarketHistory:
     is NaN.
     ``borrow`` maps (venue, asset) to its rate series. ``data_hash`` is the SHA-256 over every value read.
     ``oracle`` maps an asset to the status of its composite price at every bar's close, int8 of shape (T,), 0: good
-    (``crypto.oracle.Status``); an asset that is not in it is not watched. A perp's instrument key maps to the status
-    for that perp, which is also bad while its own price lies off the composite; of the two the worse one counts.
+    (``crypto.oracle_composite.Status``); an asset that is not in it is not watched. A perp's instrument key maps to the
+    status for that perp, which is also bad while its own price lies off the composite; the worse of the two counts.
     ``synthetic`` is true when any series was generated. ``sources`` says per series where it came from.
     ``notes`` are findings that a reader of results must know (repaired stamps, expected settlements without a row,
     ...).

@@ -14,7 +14,7 @@ import numpy as np
 from crypto.errors import DataError, SettingsError
 from crypto.instruments import Instrument, Kind
 from crypto.market import Floats, Integers, MarketHistory
-from crypto.oracle import ALTS, MAJOR_ASSETS, MAJORS, Codes, Rules, Status, Verdict
+from crypto.oracle_composite import ALTS, MAJOR_ASSETS, MAJORS, Codes, Rules, Status, Verdict
 from crypto.settings import OracleSettings, PriceSource, Settings
 from crypto.units import iso
 from crypto.venues.registry import pair as find_pair

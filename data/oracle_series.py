@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from crypto.errors import DataError, UsageError
 from crypto.instruments import parse_key
 from crypto.market import Floats, Integers
-from crypto.oracle import MAJORS, OracleArrays, OracleReading, Rules, Source, Status, composite_series, evaluate
+from crypto.oracle import OracleReading, Source, evaluate
+from crypto.oracle_composite import MAJORS, OracleArrays, Rules, Status, composite_series
 from crypto.units import iso, parse_iso, timeframe_ms
 from data.contract_terms import ContractTerms, contract_terms
 from data.grid import choose_series
@@ -73,7 +74,7 @@ class OracleSource:
 
 @dataclass(frozen=True, slots=True)
 class OracleSeries:
-    """Composite at every close of the grid. ``arrays`` are as ``crypto.oracle.OracleArrays``; notes are for people.
+    """Composite at every close of the grid; ``arrays`` as ``crypto.oracle_composite.OracleArrays``, notes for people.
 
     ``quote_rates``: units of the common quote per unit of each quote, at every close. ``origins``: where each series
     that was read comes from, conversions among them, by its key.

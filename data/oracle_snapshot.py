@@ -19,7 +19,8 @@ from typing import Any
 
 from crypto.errors import CarryError, DataError, UsageError
 from crypto.instruments import Kind, parse_key
-from crypto.oracle import Rules, Source, Verdict, mid_price, verdict_of
+from crypto.oracle import Source
+from crypto.oracle_composite import Rules, Verdict, mid_price, verdict_of
 from data.contract_terms import ContractTerms, contract_terms
 
 KINDS: Mapping[str, tuple[Kind, ...]] = {"index": (Kind.SPOT,), "mark": (Kind.LINEAR, Kind.INVERSE)}

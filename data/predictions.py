@@ -34,7 +34,8 @@ def _of_table(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as predicted rates: {error}", remedy="check the file") from error
+        words = str(error).strip()  # pandas ends its words with a line feed
+        raise DataError(f"{path} cannot be read as predicted rates: {words}", remedy="check the file") from error
     missing = [name for name in PREDICTED if name not in frame.columns]
     if missing:
         raise DataError(f"{path} has no column {missing[0]!r}", remedy=f"it needs {', '.join(PREDICTED)}")

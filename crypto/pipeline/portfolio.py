@@ -88,6 +88,7 @@ class Account(NamedTuple):
     asset_notional: float  # perp notional in the pair's asset, all pairs
     perp_lots_per_bar: float  # that can fill in a bar; infinite without a limit
     transfer_ms: float  # until a transfer from the spot wallet arrives
+    guard_variance: float  # hourly variance that the liquidation distance is held against
 
 
 class Filters(NamedTuple):
@@ -329,7 +330,7 @@ def _restore_collateral(direction: int, features: Features, account: Account, fi
 @kernel
 def _restore_distance(direction: int, features: Features, account: Account, filters: Filters, rules: Any) -> Target:
     """Bring the account's liquidation distance back, by a transfer or by a cut of the pair, whichever helps sooner."""
-    target = guarded_distance(features.variance_hourly, rules.restore_distance, rules.restore_sigmas)
+    target = guarded_distance(account.guard_variance, rules.restore_distance, rules.restore_sigmas)
     rate, size = account.maintenance_rate, account.wallet_notional
     keep = kept_fraction(account.margin_equity, size, rate, target)
     if account.can_transfer:

@@ -55,6 +55,11 @@ def margin_tables(
             legs[leg].table_next = legs[leg].table_first + 1
             _check_leverage(instrument.key, columns[int(legs[leg].table_first)], settings)
             _write_rules(legs, leg, instruments, settings)
+        perps = [instrument.key for instrument in instruments if instrument.kind is not Kind.SPOT]
+        notes.extend(
+            f"{key} is the perp of {perps.count(key)} pairs: each part stands in a tier of its own"
+            for key in sorted({key for key in perps if perps.count(key) > 1})
+        )
     tables = np.zeros(max(1, len(rows)), TIER_TABLE).view(np.recarray)
     for index, (effective_ms, first, end) in enumerate(rows):
         tables[index].effective_ms, tables[index].first, tables[index].end = effective_ms, first, end

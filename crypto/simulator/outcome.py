@@ -10,7 +10,7 @@ import numpy as np
 
 from crypto.ledger import COMPONENT_NAMES, Flow
 from crypto.market import MarketHistory
-from crypto.oracle import Status
+from crypto.oracle_composite import Status
 from crypto.pipeline.orders import Intent, OrderKind, OrderReason
 from crypto.pipeline.portfolio import Action
 from crypto.pipeline.post_trade import fill_trips, summarise

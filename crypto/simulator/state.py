@@ -99,6 +99,8 @@ PAIR = np.dtype(
         ("exit_reason", "i8"),
         ("guards", "i8"),  # tripped guards, bits of crypto.pipeline.guards.Guard
         ("distance", "f8"),  # adverse move of all perps of its account that liquidates, fraction
+        ("account_variance", "f8"),  # hourly, of all perps of its account as if they moved together
+        ("guard_variance", "f8"),  # the variance that the distance guard went by
         ("unhedged_since_ms", "i8"),
         ("calm_until_ms", "i8"),  # not enlarged before, because a guard cut it or moved collateral in
         ("concentration", "f8"),  # share of the venue's or asset's limit that is used

@@ -102,6 +102,7 @@ def account_of(world: World, pair: int) -> Account:
         in_asset,
         fillable_lots(world, 2 * pair + 1, run.instant - 1),
         float(rules.transfer_delay_ms if same_venue else rules.cross_venue_delay_ms),
+        world.pairs[pair].guard_variance,
     )
 
 

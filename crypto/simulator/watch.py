@@ -139,9 +139,9 @@ def watch(world: World, instant: int) -> None:
         leg = 2 * pair + 1
         has_perp = world.legs[leg].lots != 0
         if rules.margin_engine == 1:
-            distance = _account_distance(world, pair) if has_perp else FARTHEST
-            world.series[instant, pair, DISTANCE] = distance if has_perp else math.nan
-            _latch_distance(world, pair, distance, has_perp)
+            _measure_account(world, pair, has_perp)
+            world.series[instant, pair, DISTANCE] = row.distance if has_perp else math.nan
+            _latch_distance(world, pair, has_perp)
         _latch_unhedged(world, pair)
         _latch_light(world, pair)
         latch_concentration(world, pair)
@@ -151,15 +151,35 @@ def watch(world: World, instant: int) -> None:
 
 
 @kernel
-def _account_distance(world: World, pair: int) -> float:
-    """Distance of the pair's account; taken over from an earlier pair in the same account."""
-    leg = 2 * pair + 1
+def _measure_account(world: World, pair: int, has_perp: bool) -> None:
+    """Distance and variance of the pair's account; taken over from an earlier pair in the same account."""
+    row, leg = world.pairs[pair], 2 * pair + 1
+    row.distance, row.account_variance = FARTHEST, 0.0
+    if not has_perp:
+        return
     for other in range(pair):
         before = world.legs[2 * other + 1]
         same = before.wallet == world.legs[leg].wallet and before.settle_asset == world.legs[leg].settle_asset
         if same and before.lots != 0:
-            return float(world.pairs[other].distance)
-    return liquidation_distance(world, leg, -1)
+            row.distance = world.pairs[other].distance
+            row.account_variance = world.pairs[other].account_variance
+            return
+    row.distance = liquidation_distance(world, leg, -1)
+    row.account_variance = _account_variance(world, leg)
+
+
+@kernel
+def _account_variance(world: World, leg: int) -> float:
+    """Hourly variance of the account's perps as if they moved together: volatilities weighted by notional."""
+    legs = world.legs
+    total, weighted = 0.0, 0.0
+    for pair in range(world.pairs.shape[0]):
+        other = legs[2 * pair + 1]
+        if other.lots != 0 and other.wallet == legs[leg].wallet and other.settle_asset == legs[leg].settle_asset:
+            size = world.quotes[pair].notional
+            total += size
+            weighted += size * math.sqrt(max(0.0, world.pairs[pair].variance))
+    return float((weighted / total) ** 2) if total > 0.0 else 0.0
 
 
 @kernel
@@ -174,14 +194,23 @@ def _set(world: World, pair: int, guard: int, reason: int, on: bool, value: floa
 
 
 @kernel
-def _latch_distance(world: World, pair: int, distance: float, has_perp: bool) -> None:
-    """Too near liquidation in price or in volatility; lets go only when both are well away again."""
+def _latch_distance(world: World, pair: int, has_perp: bool) -> None:
+    """Too near liquidation in price or in volatility; lets go only when both are well away again.
+
+    The account counts with its volatility. The pair alone counts with its own, which may be higher, when only its
+    contract moves; that distance is never smaller than the account's, so it is asked for only where that one is short.
+    """
     row, rules = world.pairs[pair], world.rules[0]
-    row.distance = distance
-    sigmas = in_sigmas(distance, row.variance)
-    on = row.guards & _NEAR != 0
+    distance, on = row.distance, row.guards & _NEAR != 0
     near = latched_low(on, distance, rules.min_distance, rules.restore_distance)
-    close = latched_low(on, sigmas, rules.min_sigmas, rules.restore_sigmas) and distance < FARTHEST
+    sigmas = in_sigmas(distance, row.account_variance)
+    row.guard_variance = row.account_variance
+    edge = rules.restore_sigmas if on else rules.min_sigmas
+    if has_perp and sigmas >= edge and in_sigmas(distance, row.variance) < edge:
+        alone = in_sigmas(liquidation_distance(world, 2 * pair + 1, 2 * pair + 1), row.variance)
+        if alone < sigmas:
+            sigmas, row.guard_variance = alone, row.variance
+    close = sigmas < edge and distance < FARTHEST
     tripped = has_perp and (near or close)
     if tripped:
         row.calm_until_ms = world.run[0].time_ms + rules.cooldown_ms

@@ -265,7 +265,8 @@ def ranking_figure(screened: pd.DataFrame) -> Figure:
     layout["margin"] |= {"b": 120}
     label = f"Bars of net carry of {len(head)} contracts with the highest and {len(tail)} with the lowest."
     note = (
-        "Long spot, short perp, after taker fees of both legs, over the holding period. The table has every contract."
+        "Mean rate of the last days that are screened, long spot and short perp, less a round trip over the holding "
+        "period. The table below is of the whole history, so it may say otherwise."
     )
     return finish("ranking", "Highest and lowest net carry", note, label, data, layout, 440, is_time=False)
 

@@ -124,6 +124,8 @@ def load(
         )
     low = parse_iso(start) if start else None
     high = parse_iso(end) if end else None
+    if low is not None and high is not None and low >= high:
+        raise UsageError(f"nothing lies between {start} and {end}", remedy="give a start that is earlier than the end")
     contracts, skipped = [], []
     for done, key in enumerate(keys, start=1):
         history = _read(held.read(key, low, high), tolerance_ms)

@@ -341,7 +341,11 @@ def _screen(frame: pd.DataFrame) -> str:
         "spot_leg": "Spot leg shipped",
         "ended": "Ended",
     }
-    return _table_card("Screener", frame, heads, "Over the lookback; best net carry first. Click a heading to sort.")
+    note = (
+        "Over the last days; half-life and rates at a limit are of the whole history. Best net carry first. Click a "
+        "heading to sort."
+    )
+    return _table_card("Screener", frame, heads, note)
 
 
 def _ranking(test: RankingTest) -> str:

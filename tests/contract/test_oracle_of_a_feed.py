@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from crypto.oracle import MAJORS, Status, evaluate
+from crypto.oracle import evaluate
+from crypto.oracle_composite import MAJORS, Status
 from data.feed.engine import Engine
 from data.feed.options import FeedTimes
 from data.feed.view import Board

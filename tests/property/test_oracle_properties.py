@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto.oracle import MAJORS, Rules, Source, Status, Verdict, composite_series, evaluate
+from crypto.oracle import Source, evaluate
+from crypto.oracle_composite import MAJORS, Rules, Status, Verdict, composite_series
 
 PRICES = st.one_of(
     st.floats(95.0, 105.0), st.floats(99.9, 100.1), st.floats(1.0, 1000.0), st.just(math.nan), st.just(0.0)

@@ -18,7 +18,7 @@ import pytest
 
 from crypto.errors import RefusedError
 from crypto.market import MarketHistory
-from crypto.oracle import MAJORS, composite_series
+from crypto.oracle_composite import MAJORS, composite_series
 from crypto.result import BacktestResult
 from crypto.settings import DataSettings, FirstLeg, NakedPolicy, PairSettings, PriceSource, RunSettings, Settings
 from crypto.units import HOUR_MS, parse_iso

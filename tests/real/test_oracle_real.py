@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crypto.oracle import ALTS, MAJORS, Status, Verdict
+from crypto.oracle_composite import ALTS, MAJORS, Status, Verdict
 from crypto.units import iso, parse_iso
 from data.oracle_series import OracleRequest, OracleSeries, rebuild
 from data.store.lake import Lake, Provenance, SeriesKey

@@ -37,6 +37,10 @@ ROOT = Path(__file__).parents[2]
 SMALL = panel.PanelSize(symbols=3, hours=50, repeats=2, pandas_repeats=2)
 
 
+def test_the_fastest_measurements_of_a_sample() -> None:
+    assert Sample((3.0, 1.0, 9.0, 2.0)).fastest(2).values == (1.0, 2.0)
+
+
 def comparison(figure: float, goal: float | None, direction: Direction = Direction.AT_LEAST) -> Comparison:
     return Comparison("item", "unit", "limit", Sample((2.0,)), "ours", Sample((figure,)), goal, direction)
 

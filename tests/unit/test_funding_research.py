@@ -420,6 +420,9 @@ def test_report_folder(lake: Path, tmp_path: Path) -> None:
     files = funding.report(histories, tmp_path / "study")
     assert {"report.html", "screen.csv", "screen.parquet", "pairs.csv", "forecast_errors.parquet"} <= set(files)
     page = files["report.html"].read_text()
+    # The bars are of the lookback, the table below them of the whole history: a reader must be told of both.
+    assert "Mean rate of the last days that are screened" in page
+    assert "half-life and rates at a limit are of the whole history" in page
     figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1])["figures"]  # type: ignore[index]
     assert set(figures) == set(re.findall(r'id="figure-(\w+)"', page))
     assert {"level", "cumulative", "distribution", "funding", "autocorrelation", "runs", "spread"} <= set(figures)
@@ -445,3 +448,9 @@ def test_names_are_escaped_on_the_page(lake: Path, tmp_path: Path) -> None:
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "SYNTHETIC MARKET" in page
+
+
+def test_a_range_turned_around_is_named(lake: Path) -> None:
+    one(lake, [8] * 3, [1e-4] * 3)
+    with pytest.raises(UsageError, match="nothing lies between 2024-02-01 and 2024-01-01"):
+        funding.load(lake, start="2024-02-01", end="2024-01-01")

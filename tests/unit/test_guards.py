@@ -275,3 +275,47 @@ def test_a_transfer_is_sooner_than_orders_that_do_not_fill() -> None:
     never = guards.order_time(5.0, 0.0, 250.0, HOUR_MS)
     assert never == math.inf
     assert guards.top_up_is_sooner(10.0 * HOUR_MS, never, HOUR_MS)
+
+
+def _two_shorts(eth_size: int) -> Any:
+    """A calm BTC pair and an ETH pair that swings by a fifth an hour in one wallet; the run's world at its end."""
+    swing = np.array([100.0 if hour % 2 else 120.0 for hour in range(25)])
+    due = settlements([1.0], 1e-3)
+    history = market(
+        spot(BTC[0], bars(100.0, 24)),
+        perp(BTC[1], bars(100.0, 24), due),
+        spot(ETH[0], bars(swing)),
+        perp(ETH[1], bars(swing), due),
+    )
+    settings = make_settings(
+        [BTC, ETH],
+        {"binance:spot": {"USDT": 20_000.0}, "binance:linear": {"USDT": 4_000.0}},
+        [1.0, 1.5],
+        margin={"engine": MarginEngine.VENUE},
+        fees={"override": NO_FEES},
+        portfolio={"collateral_ratio": 0.2},
+        risk={"min_distance": 0.0, "restore_distance": 0.0, "min_sigmas": 2.0, "restore_sigmas": 3.0},
+    )
+    script = Script({1.0: {0: enter(8_000_000, -800_000), 1: enter(10 * eth_size, -eth_size)}})
+    pipeline = PythonPipeline(signal_model=script, allocator=script, risk_guard=script)
+    return run_python(build(settings, history).world, pipeline)
+
+
+def test_a_small_wild_pair_in_a_calm_account_is_left_alone() -> None:
+    """Far away in the account's volatility, near in the pair's own; its contract alone can't bring the account down."""
+    world = _two_shorts(eth_size=1_000)
+    wild = float(world.pairs[1].variance)
+    assert world.pairs[1].distance / math.sqrt(wild * 24) < 2.0
+    assert int(world.pairs[1].guards) == 0
+    assert int(world.pairs[0].guards) == 0
+
+
+def test_a_large_wild_pair_trips_with_its_account() -> None:
+    world = _two_shorts(eth_size=80_000)
+    assert int(world.pairs[1].guards) & int(guards.Guard.LIQUIDATION_NEAR)
+    assert int(world.pairs[0].guards) & int(guards.Guard.LIQUIDATION_NEAR)
+    wild = 80.0 * float(world.legs[3].value_price)
+    volatility = (8_000.0 * math.sqrt(world.pairs[0].variance) + wild * math.sqrt(world.pairs[1].variance)) / (
+        8_000.0 + wild
+    )
+    assert math.sqrt(world.pairs[0].account_variance) == pytest.approx(volatility, rel=1e-9)

@@ -224,3 +224,13 @@ def test_rounding_of_money_in_transit_ends_no_run() -> None:
     transit = result.wallet_names.index("in transit")
     assert result.wallet_equity[-1, transit] < 0.0
     assert result.status == "completed"
+
+
+def test_a_contract_of_two_pairs_is_noted_because_its_tiers_are_judged_by_pair() -> None:
+    other = ("bybit:spot:BTCUSDT", BTC[1])
+    history = market(
+        spot(BTC[0], bars(100.0, 4)), perp(BTC[1], bars(100.0, 4), NOTHING_DUE), spot(other[0], bars(100.0, 4))
+    )
+    settings = settings_of([BTC, other], {"binance:spot": {"USDT": 1000.0}})
+    assert any(f"{BTC[1]} is the perp of 2 pairs" in note for note in build(settings, history).notes)
+    assert not any("is the perp of" in note for note in build(settings_of([BTC], None), one_pair(BTC, 100.0, 4)).notes)

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from crypto import oracle
+from crypto import oracle_composite
 from crypto.errors import SettingsError
-from crypto.oracle import ALTS, MAJORS, Rules, Source, Status, Verdict, evaluate, mid_price
+from crypto.oracle import Source, evaluate
+from crypto.oracle_composite import ALTS, MAJORS, Rules, Status, Verdict, mid_price
 
 PAR = {"USDC": 1.0}
 
@@ -181,10 +182,10 @@ def test_an_impossible_rate_is_no_rate(rate: float) -> None:
 # --- recovery -----------------------------------------------------------------------------------------------------
 
 
-def series(prices: list[list[float]], times: list[int], rules: Rules = MAJORS) -> oracle.OracleArrays:
+def series(prices: list[list[float]], times: list[int], rules: Rules = MAJORS) -> oracle_composite.OracleArrays:
     table = np.array(prices)
     ones = np.ones(table.shape)
-    return oracle.composite_series(np.array(times), table, ones, 0.0 * ones, np.ones(table.shape[1]), rules)
+    return oracle_composite.composite_series(np.array(times), table, ones, 0.0 * ones, np.ones(table.shape[1]), rules)
 
 
 def test_ok_comes_back_only_after_ten_clean_seconds() -> None:

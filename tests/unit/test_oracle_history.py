@@ -13,7 +13,7 @@ import pytest
 
 from crypto.errors import CarryError, DataError, SettingsError
 from crypto.market import MarketHistory
-from crypto.oracle import ALTS, MAJORS, Rules, Status
+from crypto.oracle_composite import ALTS, MAJORS, Rules, Status
 from crypto.settings import OracleKind, OracleSettings, PriceSource, Settings
 from crypto.simulator.setup import build
 from data.lean_market import load_lean_market

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from crypto.errors import DataError, UsageError
-from crypto.oracle import MAJORS, Status, Verdict, evaluate
+from crypto.oracle import evaluate
+from crypto.oracle_composite import MAJORS, Status, Verdict
 from data.contract_terms import ContractTerms, contract_terms, split_symbol
 from data.oracle_series import OracleRequest, assets, rebuild, status_at
 from data.oracle_snapshot import SnapshotRequest, parse_snapshot, read_snapshot
