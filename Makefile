@@ -32,10 +32,15 @@ check: dev #-- Lint, formatting and types only
 	$(BIN)/mypy
 
 .PHONY: test
-test: check #-- All checks and all tests with coverage; says how many ran, and why any was skipped
-	@echo "Compiled loops as plain Python, for their coverage:"
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --cov --cov-report= $(PLAIN_TESTS)
+test: check #-- All checks and all tests; says how many ran, and why any was skipped
+	@echo "Compiled loops as plain Python:"
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q $(PLAIN_TESTS)
 	@echo "Everything, compiled:"
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: coverage
+coverage: dev #-- The same tests with coverage, which takes about twice as long
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q --cov --cov-report= $(PLAIN_TESTS)
 	$(BIN)/python -m pytest --cov --cov-append --cov-report=term $(ARGS)
 
 .PHONY: docs
