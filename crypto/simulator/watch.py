@@ -131,12 +131,34 @@ def liquidation_distance(world: World, leg: int, only: int) -> float:
 
 
 @kernel
+def _is_idle(world: World, pair: int, instant: int) -> bool:
+    """Whether a pair holds nothing, no guard is on and its oracle is good: nothing can trip or let go then."""
+    row = world.pairs[pair]
+    flat = row.direction == 0 and row.guards == 0 and world.legs[2 * pair + 1].lots == 0
+    return bool(flat and world.oracle[pair, instant - 1] == 0)
+
+
+@kernel
+def _may_be_crowded(world: World) -> bool:
+    """Whether all perps together exceed the smaller of the venue's and the asset's share; below it no part can."""
+    rules, total = world.rules[0], 0.0
+    for pair in range(world.pairs.shape[0]):
+        total += world.quotes[pair].notional
+    return bool(total > min(rules.max_venue_fraction, rules.max_asset_fraction) * world.run[0].equity)
+
+
+@kernel
 def watch(world: World, instant: int) -> None:
     """Look at every pair after the measurement of an instant."""
-    rules = world.rules[0]
+    rules, crowded = world.rules[0], _may_be_crowded(world)
     for pair in range(world.pairs.shape[0]):
         row = world.pairs[pair]
         leg = 2 * pair + 1
+        if _is_idle(world, pair, instant):
+            row.distance, row.unhedged_since_ms = FARTHEST, 0
+            row.oracle_good += 1
+            world.series[instant, pair, DISTANCE] = math.nan
+            continue
         has_perp = world.legs[leg].lots != 0
         if rules.margin_engine == 1:
             _measure_account(world, pair, has_perp)
@@ -144,7 +166,8 @@ def watch(world: World, instant: int) -> None:
             _latch_distance(world, pair, has_perp)
         _latch_unhedged(world, pair)
         _latch_light(world, pair)
-        latch_concentration(world, pair)
+        if crowded or row.guards & _CONCENTRATED != 0:
+            latch_concentration(world, pair)
         _latch_oracle(world, pair, instant)
         if row.direction == 0:
             row.guards &= _ORACLE
