@@ -1,4 +1,7 @@
-"""Recorded settlements of hundreds of contracts, served by the fake venue with small pages: all of them arrive."""
+"""Recorded settlements of many contracts, served by the fake venue with small pages: all of them arrive.
+
+Pages are large enough for all calls to fit into the venue's budget of five minutes, else the test would have to wait.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def venue(recorded: dict[str, list[tuple[int, float]]]) -> Iterator[FakeVenue]:
         for symbol, rows in recorded.items()
     }  # fmt: skip
     last = max(rows[-1][0] for rows in recorded.values())
-    with serving(FakeVenue(markets=markets, now_ms=int(last) + DAY, listed_ms=None, page_cap=37)) as running:
+    with serving(FakeVenue(markets=markets, now_ms=int(last) + DAY, listed_ms=None, page_cap=73)) as running:
         yield running
 
 
