@@ -24,7 +24,7 @@ def write_npz(market: MarketHistory, path: Path) -> None:
     arrays["keys"] = np.array([leg.key for leg in legs()])
     arrays["bases"] = np.array([leg.base for leg in legs()])
     arrays["decimals"] = np.array([leg.decimals for leg in legs()])
-    np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy types its keyword arrays like its flags
+    np.savez(path, **arrays)
 
 
 def write_freqtrade(market: MarketHistory, folder: Path) -> tuple[Path, ...]:

@@ -94,8 +94,8 @@ def feed(
     """
     if context.invoked_subcommand is not None:
         return
-    from data.feed.choice import make_plans  # noqa: PLC0415 - sockets and REST take some tenths of a second to import
-    from data.feed.feed import FeedOptions  # noqa: PLC0415 - as above
+    from data.feed.choice import make_plans
+    from data.feed.feed import FeedOptions
 
     plans = make_plans(venue or ["binance", "bybit"], symbol or [], kind or ["linear", "spot"], _pairs(url or []))
     options = FeedOptions(
@@ -116,11 +116,11 @@ def replay(recording: Recording, json: JsonFlag = False) -> None:
 
     Example: carry feed replay live/feed
     """
-    from data.feed import replay as replaying  # noqa: PLC0415 - as above
-    from data.feed.choice import adapters  # noqa: PLC0415 - as above
-    from data.feed.options import FeedTimes  # noqa: PLC0415 - as above
-    from data.feed.reading import RecordingReader  # noqa: PLC0415 - as above
-    from data.feed.view import Board  # noqa: PLC0415 - as above
+    from data.feed import replay as replaying
+    from data.feed.choice import adapters
+    from data.feed.options import FeedTimes
+    from data.feed.reading import RecordingReader
+    from data.feed.view import Board
 
     reader = RecordingReader(recording)
     with console.progress("Replaying segments", len(reader.paths)) as advance:
@@ -137,10 +137,10 @@ def export(recording: Recording, lake: LakeOption = Path("data/lake"), json: Jso
 
     Example: carry feed export live/feed --lake data/lake
     """
-    from data.feed import export as exporting  # noqa: PLC0415 - as above
-    from data.feed.choice import adapters  # noqa: PLC0415 - as above
-    from data.feed.reading import RecordingReader  # noqa: PLC0415 - as above
-    from data.store.lake import Lake  # noqa: PLC0415 - as above
+    from data.feed import export as exporting
+    from data.feed.choice import adapters
+    from data.feed.reading import RecordingReader
+    from data.store.lake import Lake
 
     reader = RecordingReader(recording)
     with console.progress("Reading segments", len(reader.paths)) as advance:
@@ -197,12 +197,12 @@ async def _run(
     plans: list[FeedPlan], options: FeedOptions, duration: float | None, *, settled: bool
 ) -> tuple[dict[str, Any], int]:
     """Run a feed until it is told to stop; its last status, and the signal that ended it (0: none)."""
-    from data.feed.feed import Feed  # noqa: PLC0415 - as above
+    from data.feed.feed import Feed
 
     async with AsyncExitStack() as stack:
         reader = None
         if settled:
-            from data.feed.funding_reader import RestFundingReader  # noqa: PLC0415 - REST imports ccxt
+            from data.feed.funding_reader import RestFundingReader
 
             reader = await stack.enter_async_context(RestFundingReader())
         feed = Feed(plans, options, reader)

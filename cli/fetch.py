@@ -195,7 +195,7 @@ def fetch_markets(
 
     Example: carry fetch markets --venue binance --kind linear
     """
-    from data.sources import filters  # noqa: PLC0415 - ccxt is loaded only by the commands that need it
+    from data.sources import filters
 
     outcome = filters.fetch_markets(venue, kind, symbol or (), Lake(lake), _client_options(base_url))
     _emit_file(outcome, "instruments", json)
@@ -214,7 +214,7 @@ def fetch_tiers(
 
     Example: carry fetch tiers --venue bybit --symbol BTCUSDT
     """
-    from data.sources import tier_file  # noqa: PLC0415 - as above
+    from data.sources import tier_file
 
     keys = _credentials(venue, credentials)
     outcome = tier_file.fetch_tiers(venue, kind, symbol or (), Lake(lake), _client_options(base_url), keys)
@@ -248,8 +248,8 @@ class _Asked:
 
 
 def _series(asked: _Asked, base_url: str, credentials: Path | None, lake: Path, json: bool) -> None:
-    from data.sources import job  # noqa: PLC0415 - as above
-    from data.sources.series import SeriesOptions, Source  # noqa: PLC0415
+    from data.sources import job
+    from data.sources.series import SeriesOptions, Source
 
     if asked.source not in list(Source):
         raise UsageError(f"--source {asked.source} is unknown", remedy=f"use one of {', '.join(Source)}")
@@ -290,13 +290,13 @@ def _series(asked: _Asked, base_url: str, credentials: Path | None, lake: Path, 
 
 
 def _credentials(venue: str, path: Path | None) -> Credentials | None:
-    from data.credentials import find_credentials  # noqa: PLC0415
+    from data.credentials import find_credentials
 
     return find_credentials(venue, os.environ, path)
 
 
 def _client_options(base_url: str) -> ClientOptions:
-    from data.sources.client import ClientOptions  # noqa: PLC0415 - as above
+    from data.sources.client import ClientOptions
 
     if base_url and not re.match(r"https?://[^/\s]+", base_url):
         raise UsageError(f"--base-url {base_url} is no address", remedy="for example http://127.0.0.1:8080")

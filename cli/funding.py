@@ -84,7 +84,7 @@ def _plain_command(name: str, table: str, text: str) -> Callable[..., None]:
         rows: Rows = _ROWS,
         json: JsonFlag = False,
     ) -> None:
-        from research.scripts import funding  # noqa: PLC0415
+        from research.scripts import funding
 
         histories = _load(lake, symbol, venue, start, end, tolerance_ms)
         _show(name, getattr(funding, table)(histories), histories, out_file, rows, json)
@@ -110,7 +110,7 @@ def seasonality(
 
     Example: carry funding seasonality --symbol BTCUSDT --by weekday
     """
-    from research.scripts import funding  # noqa: PLC0415
+    from research.scripts import funding
 
     tables = {"hour": funding.by_hour, "weekday": funding.by_weekday}
     if by not in tables:
@@ -135,7 +135,7 @@ def persistence(
 
     Example: carry funding persistence --symbol BTCUSDT --lags 8,24,168
     """
-    from research.scripts import funding  # noqa: PLC0415
+    from research.scripts import funding
 
     histories = _load(lake, symbol, venue, start, end, tolerance_ms)
     if lags:
@@ -161,7 +161,7 @@ def spread(
 
     Example: carry funding spread --symbol BTCUSDT --window-hours 24
     """
-    from research.scripts import funding  # noqa: PLC0415
+    from research.scripts import funding
 
     histories = _load(lake, symbol, venue, start, end, tolerance_ms)
     table = funding.spreads(histories, window_hours)
@@ -197,7 +197,7 @@ def forecast(
 
     Example: carry funding forecast --symbol BTCUSDT --venue binance --predicted recording/rows
     """
-    from research.scripts import funding  # noqa: PLC0415
+    from research.scripts import funding
 
     histories = _load(lake, symbol, venue, start, end, tolerance_ms)
     if predicted is not None:
@@ -233,7 +233,7 @@ def net_carry(
 
     Example: carry funding carry --symbol BTCUSDT --holding-days 90
     """
-    from research.scripts import funding  # noqa: PLC0415
+    from research.scripts import funding
 
     costs = _costs(holding_days, slippage_bps, fee_tier, cost_bps)
     histories = _load(lake, symbol, venue, start, end, tolerance_ms)
@@ -261,7 +261,7 @@ def screen(
 
     Example: carry funding screen --lookback-days 14 --rows 20 --out screen.csv
     """
-    from research.scripts import funding  # noqa: PLC0415
+    from research.scripts import funding
 
     costs = _costs(holding_days, slippage_bps, fee_tier, cost_bps)
     histories = _load(lake, symbol, venue, start, end, tolerance_ms)
@@ -293,7 +293,7 @@ def pairs(
 
     Example: carry funding pairs --most 5 --least-net 2
     """
-    from research.scripts import funding  # noqa: PLC0415
+    from research.scripts import funding
 
     costs = _costs(holding_days, slippage_bps, fee_tier, cost_bps)
     histories = _load(lake, symbol, venue, start, end, tolerance_ms)
@@ -329,8 +329,8 @@ def report(
 
     Example: carry funding report --out results/funding-2026
     """
-    from data.results import next_directory  # noqa: PLC0415
-    from research.funding.report import STEPS, study, write  # noqa: PLC0415
+    from data.results import next_directory
+    from research.funding.report import STEPS, study, write
 
     to = folder or next_directory(Path("results"), "funding")
     if to.exists():
@@ -359,9 +359,9 @@ def report(
 def _load(
     lake: Path, symbol: list[str] | None, venue: list[str] | None, start: str, end: str, tolerance_ms: int
 ) -> FundingHistories:
-    from data.quality import choose  # noqa: PLC0415
-    from data.store.lake import Lake  # noqa: PLC0415
-    from research.scripts import funding  # noqa: PLC0415
+    from data.quality import choose
+    from data.store.lake import Lake
+    from research.scripts import funding
 
     held = [key for key in choose(Lake(lake).list(), symbol or ()) if key.series == "funding"]
     with progress("Reading funding", len(held)) as advance:
@@ -377,7 +377,7 @@ def _load(
 
 
 def _costs(holding_days: float, slippage_bps: float, tier: str, cost_bps: float | None) -> Costs:
-    from research.scripts import funding  # noqa: PLC0415
+    from research.scripts import funding
 
     return funding.Costs(24.0 * holding_days, slippage_bps, tier, cost_bps)
 
@@ -411,7 +411,7 @@ def _show(
 ) -> None:
     """Write the table if asked, then print it: whole as JSON, its first rows for people."""
     if path is not None:
-        from data.tables import write_table  # noqa: PLC0415
+        from data.tables import write_table
 
         write_table(path, table)
     payload = _head(histories) | (words or {}) | {"rows": funding_view.records(table)}

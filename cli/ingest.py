@@ -163,7 +163,7 @@ def ingest_lean(
 
     Example: carry ingest lean data/lean --venue binance --symbols BTCUSDT
     """
-    from data.lean_folder import read_back  # noqa: PLC0415 - only this command needs it
+    from data.lean_folder import read_back
 
     options = _options(resample, drop_last, replace, dry_run)
     found = read_back.find_series(folder, venue)

@@ -81,9 +81,9 @@ def export(
 
     Example: carry lean export --symbol BTCUSDT --from 2024-01-01
     """
-    from data.lean_folder import export as exporter  # noqa: PLC0415 - pyarrow takes some tenths of a second
-    from data.settings import load_settings  # noqa: PLC0415 - as above
-    from data.store.lake import Lake  # noqa: PLC0415 - as above
+    from data.lean_folder import export as exporter
+    from data.settings import load_settings
+    from data.store.lake import Lake
 
     settings = load_settings(config) if config else Settings()
     options = exporter.ExportOptions(
@@ -119,7 +119,7 @@ def config_command(
 
     Example: carry lean config --config config/carry.toml --set signal.holding_hours=240
     """
-    from data import lean_config  # noqa: PLC0415 - as above
+    from data import lean_config
 
     job = _job(config, _overrides(changes, start, end), data)
     path = out or DEFAULT_RESULTS / job.job_id / lean_config.CONFIG_NAME
@@ -150,8 +150,8 @@ def backtest(
 
     Example: carry lean backtest --config config/carry.toml --launcher Lean/Launcher/bin/Release
     """
-    from data import lean_engine, lean_runner  # noqa: PLC0415 - as above
-    from data.results import next_directory  # noqa: PLC0415 - as above
+    from data import lean_engine, lean_runner
+    from data.results import next_directory
 
     job = _job(config, _overrides(changes, start, end), data)
     engine = lean_engine.find_engine(launcher, venv, os.environ, any_version=any_version)
@@ -185,9 +185,9 @@ def _overrides(changes: list[str] | None, start: str, end: str) -> list[str]:
 
 def _job(config: Path, overrides: list[str], data: Path) -> LeanJob:
     """A job whose settings and data are right; raises for the first thing that is not."""
-    from data.lean_config import make_job  # noqa: PLC0415 - as above
-    from data.lean_folder.readiness import check_ready  # noqa: PLC0415 - as above
-    from data.settings import load_settings  # noqa: PLC0415 - as above
+    from data.lean_config import make_job
+    from data.lean_folder.readiness import check_ready
+    from data.settings import load_settings
 
     settings = load_settings(config, overrides)
     period = check_ready(data, settings)

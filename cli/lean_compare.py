@@ -63,8 +63,8 @@ def run(
     """
     if not math.isfinite(tolerance):
         raise UsageError(f"--tolerance {tolerance} is not a finite amount", remedy="give an amount such as 0.01")
-    from data.lean_results import read_lean_result  # noqa: PLC0415 - only where it is needed
-    from research.lean_compare import job  # noqa: PLC0415 - loads the simulator and plotly
+    from data.lean_results import read_lean_result
+    from research.lean_compare import job
 
     if result is not None and (config is not None or overrides or lake is not None):
         raise UsageError("--result brings its own settings", remedy="leave out --config, --set and --lake")
@@ -73,7 +73,7 @@ def run(
     if result is not None:
         finished = job.compare_with_run(lean, result, tolerance, out=out, stage=console.progress)
     else:
-        from data.settings import load_settings  # noqa: PLC0415 - only where it is needed
+        from data.settings import load_settings
 
         given = (("data.lake", lake), ("output.directory", out))
         changes = [*(overrides or []), *(f"{key}={value}" for key, value in given if value is not None)]
@@ -87,7 +87,7 @@ def run(
 
 
 def _show(finished: FinishedComparison) -> None:
-    from research.lean_compare.page import TITLES, headline  # noqa: PLC0415 - loads plotly
+    from research.lean_compare.page import TITLES, headline
 
     comparison = finished.comparison
     table = Table(title=f"{finished.lean.id}: Lean and the embedded engine", title_justify="left", box=box.SIMPLE_HEAD)

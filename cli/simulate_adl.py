@@ -109,8 +109,8 @@ def adl(
         _refuse_with_sample(drawn)
         _study_sample(sample, {"sample": sample.name}, seed, out, no_page, as_json)
         return
-    from research.laboratory import adl_study as study  # noqa: PLC0415 - numba and plotly take their time
-    from research.laboratory.prices import read_prices  # noqa: PLC0415 - as above
+    from research.laboratory import adl_study as study
+    from research.laboratory.prices import read_prices
 
     venue, kind, symbol = options.contract_of(instrument)
     if kind is not Kind.LINEAR:
@@ -143,7 +143,7 @@ def adl(
     payload = _payload(result, provenance)
     page = None
     if not no_page:
-        from research.laboratory.adl_page import render_adl  # noqa: PLC0415 - as above
+        from research.laboratory.adl_page import render_adl
 
         page = render_adl(result, provenance)
     files = options.write_study(out, "adl", payload, page)
@@ -157,7 +157,7 @@ def _refuse_with_sample(given: Mapping[str, object]) -> None:
 
 
 def _payload(study: AdlStudy, provenance: dict[str, Any]) -> dict[str, Any]:
-    from crypto.adl_waterfall import MONEY, Fate  # noqa: PLC0415 - numba takes its time
+    from crypto.adl_waterfall import MONEY, Fate
 
     outcome, balance = study.outcome, study.outcome.balance
     own = study.own
@@ -192,7 +192,7 @@ def _payload(study: AdlStudy, provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(study: AdlStudy, files: dict[str, str]) -> None:
-    from crypto.adl_waterfall import MONEY  # noqa: PLC0415 - numba takes its time
+    from crypto.adl_waterfall import MONEY
 
     outcome, balance = study.outcome, study.outcome.balance
     taken = study.surplus if study.keeps_surplus else 0.0
@@ -221,8 +221,8 @@ def _show_files(files: dict[str, str]) -> None:
 
 
 def _study_sample(folder: Path, settings: dict[str, Any], seed: int, out: Path, no_page: bool, as_json: bool) -> None:
-    from data.adl_sample import read_adl_sample  # noqa: PLC0415 - pandas takes its time
-    from research.laboratory.sample_study import sample_payload, study_sample  # noqa: PLC0415 - as above
+    from data.adl_sample import read_adl_sample
+    from research.laboratory.sample_study import sample_payload, study_sample
 
     found = read_adl_sample(folder)
     result = study_sample(found)
@@ -230,7 +230,7 @@ def _study_sample(folder: Path, settings: dict[str, Any], seed: int, out: Path, 
     payload = sample_payload(result) | {"provenance": provenance}
     page = None
     if not no_page:
-        from research.laboratory.sample_page import render_sample  # noqa: PLC0415 - as above
+        from research.laboratory.sample_page import render_sample
 
         page = render_sample(result, provenance)
     files = options.write_study(out, "adl-sample", payload, page)

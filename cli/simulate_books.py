@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def compile_first() -> None:
     """Say that the simulator is about to be compiled, when it is."""
-    from crypto.compiled import is_compiled  # noqa: PLC0415 - numba takes its time
-    from crypto.simulator.loop import step_for_python  # noqa: PLC0415 - as above
+    from crypto.compiled import is_compiled
+    from crypto.simulator.loop import step_for_python
 
     if not is_compiled(step_for_python):
         console.note("Compiling the simulator; this happens once for each version and takes about half a minute.")

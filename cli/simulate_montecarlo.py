@@ -115,7 +115,7 @@ def montecarlo(
     Example: carry simulate montecarlo --side long --leverage 3,5,10 --model jump --volatility 0.6 --jump-rate 12
     --jump-mean -0.02 --jump-deviation 0.06 --price 60000
     """
-    from research.laboratory import montecarlo as study  # noqa: PLC0415 - numba and plotly take their time
+    from research.laboratory import montecarlo as study
 
     jumps = dict(zip(JUMP_FLAGS, (volatility, jump_rate, jump_mean, jump_deviation), strict=True))
     options.contract_of(instrument)
@@ -158,7 +158,7 @@ def montecarlo(
     payload = _payload(result, provenance)
     page = None
     if not no_page:
-        from research.laboratory.montecarlo_page import render_montecarlo  # noqa: PLC0415 - as above
+        from research.laboratory.montecarlo_page import render_montecarlo
 
         page = render_montecarlo(result, provenance)
     files = options.write_study(out, "montecarlo", payload, page)
@@ -185,7 +185,7 @@ def _check_model(model: str, jumps: dict[str, str | None], block_hours: str | No
 def _prices(
     instrument: str, lake: Path | None, series: str, timeframe: str, start: str | None, end: str | None
 ) -> PriceSeries:
-    from research.laboratory.prices import read_prices  # noqa: PLC0415 - pandas takes its time
+    from research.laboratory.prices import read_prices
 
     inputs.known("--series", series, ("mark", "bars", "index"))
     span = options.instant("--start", start), options.instant("--end", end)
@@ -210,7 +210,7 @@ def _margin(
     funding_hours: str,
     flags: options.TierFlags,
 ) -> Any:
-    from research.laboratory import barriers  # noqa: PLC0415 - as above
+    from research.laboratory import barriers
 
     venue, kind, _ = options.contract_of(instrument)
     own = inputs.optional(inputs.positive, "--wallet", wallet)
@@ -247,8 +247,8 @@ def _model(
     block_hours: str | None,
     antithetic: bool,
 ) -> Any:
-    from crypto.paths import JumpDiffusion, bar_returns, fitted  # noqa: PLC0415 - as above
-    from research.laboratory.montecarlo import PathModel  # noqa: PLC0415 - as above
+    from crypto.paths import JumpDiffusion, bar_returns, fitted
+    from research.laboratory.montecarlo import PathModel
 
     if drift == "sample" and model == "jump":
         raise UsageError("--drift sample contradicts --model jump", remedy="give a rate, such as 0")

@@ -108,8 +108,8 @@ def note_sample(lake: Path | None) -> None:
 
 def provenance_of(settings: Mapping[str, Any], seed: int, prices: PriceSeries | None) -> dict[str, Any]:
     """Hashes, seed, versions and sources of a study."""
-    from research.backtest import versions  # noqa: PLC0415 - imports the simulator
-    from research.laboratory.provenance import study_hash  # noqa: PLC0415 - as above
+    from research.backtest import versions
+    from research.laboratory.provenance import study_hash
 
     described: dict[str, Any] = {"config_hash": study_hash(settings), "seed": seed, "versions": dict(versions())}
     if prices is None:

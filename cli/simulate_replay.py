@@ -72,8 +72,8 @@ def replay(
     Example: carry simulate replay --event 2020-03-12 --direction reverse --perp-leverage 10 --wallet-split 0.05
     """
     settings = {name: value for name, value in locals().items() if name not in {"out", "as_json", "no_page"}}
-    from research.laboratory import episodes  # noqa: PLC0415 - numba and pandas take their time
-    from research.laboratory.replay import ReplayQuestion, replay_payload, run_replay  # noqa: PLC0415 - as above
+    from research.laboratory import episodes
+    from research.laboratory.replay import ReplayQuestion, replay_payload, run_replay
 
     found = episodes.episode_of(event)
     question = ReplayQuestion(
@@ -101,7 +101,7 @@ def replay(
     payload = replay_payload(result) | {"provenance": provenance}
     page = None
     if not no_page:
-        from research.laboratory.replay_page import render_replay  # noqa: PLC0415 - as above
+        from research.laboratory.replay_page import render_replay
 
         page = render_replay(result, provenance)
     files = options.write_study(out, f"replay-{event}", payload, page)
@@ -132,7 +132,7 @@ def _naked(text: str) -> NakedPolicy:
 
 def _fill(question: ReplayQuestion, data: Path | None, stack: ExitStack) -> Path:
     """A lake of the episode's files, which is gone after the command."""
-    from research.laboratory.episodes import fill_lake  # noqa: PLC0415 - pandas takes its time
+    from research.laboratory.episodes import fill_lake
 
     folder = data or Path(os.environ.get(DATA_VARIABLE, DEFAULT_DATA))
     if not folder.is_dir():

@@ -39,8 +39,8 @@ def stress(
 
     Example: carry simulate stress --scenario config/stress.toml
     """
-    from data.stress import load_stress  # noqa: PLC0415 - start-up time
-    from research.laboratory.stress_study import books_of, run_stress, stress_payload  # noqa: PLC0415 - as above
+    from data.stress import load_stress
+    from research.laboratory.stress_study import books_of, run_stress, stress_payload
 
     found = load_stress(scenario)
     if lake is not None:
@@ -60,7 +60,7 @@ def stress(
     payload = stress_payload(result) | {"provenance": provenance}
     page = None
     if not no_page:
-        from research.laboratory.stress_page import render_stress  # noqa: PLC0415 - plotly takes its time
+        from research.laboratory.stress_page import render_stress
 
         page = render_stress(result, provenance)
     files = options.write_study(out, f"stress-{found.name}", payload, page)

@@ -34,7 +34,7 @@ def venues(
 
     Example: carry venues --venue binance
     """
-    from data.venues_known import facts  # noqa: PLC0415 - every venue's routes are loaded only by commands that need them
+    from data.venues_known import facts
 
     found = facts(venue)
     today = datetime.now(UTC).date()

@@ -130,7 +130,7 @@ class Depth(msgspec.Struct, tag_field="e", tag="depthUpdate"):
 class DepthSnapshot(msgspec.Struct):
     """REST answer of ``/depth``; without a symbol. ``E`` on USD-M only."""
 
-    lastUpdateId: SequenceId  # noqa: N815 - the venue's own name
+    lastUpdateId: SequenceId
     bids: Levels
     asks: Levels
     E: Milliseconds | None = None
@@ -182,7 +182,7 @@ class Peek(msgspec.Struct):
     error: ErrorBody | None = None
     code: int | None = None
     msg: str = ""
-    lastUpdateId: int | None = None  # noqa: N815 - the venue's own name
+    lastUpdateId: int | None = None
     u: int | None = None
     event: msgspec.Raw = msgspec.Raw()
-    subscriptionId: int | None = None  # noqa: N815 - the venue's own name
+    subscriptionId: int | None = None

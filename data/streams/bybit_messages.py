@@ -25,22 +25,22 @@ class Ticker(msgspec.Struct, gc=False):
     """What is read of ``tickers`` of derivatives when every field is a number."""
 
     symbol: Symbol
-    markPrice: Price | None = None  # noqa: N815 - the venue's own names, here and below
-    indexPrice: Price | None = None  # noqa: N815
-    fundingRate: Number | None = None  # noqa: N815
-    nextFundingTime: Milliseconds | None = None  # noqa: N815
-    fundingIntervalHour: Price | None = None  # noqa: N815
+    markPrice: Price | None = None
+    indexPrice: Price | None = None
+    fundingRate: Number | None = None
+    nextFundingTime: Milliseconds | None = None
+    fundingIntervalHour: Price | None = None
 
 
 class TickerText(msgspec.Struct, gc=False):
     """The same as text, for messages in which a field is ''."""
 
     symbol: Symbol
-    markPrice: str | None = None  # noqa: N815
-    indexPrice: str | None = None  # noqa: N815
-    fundingRate: str | None = None  # noqa: N815
-    nextFundingTime: str | None = None  # noqa: N815
-    fundingIntervalHour: str | int | None = None  # noqa: N815
+    markPrice: str | None = None
+    indexPrice: str | None = None
+    fundingRate: str | None = None
+    nextFundingTime: str | None = None
+    fundingIntervalHour: str | int | None = None
 
 
 class Book(msgspec.Struct):
@@ -94,7 +94,7 @@ class Insurance(msgspec.Struct, gc=False):
     coin: str
     symbols: str
     balance: Number
-    updateTime: Milliseconds  # noqa: N815
+    updateTime: Milliseconds
 
 
 class Peek(msgspec.Struct):
@@ -104,7 +104,7 @@ class Peek(msgspec.Struct):
     op: str | None = None
     success: bool | None = None
     ret_msg: str = ""
-    retMsg: str = ""  # noqa: N815
-    retCode: int | None = None  # noqa: N815
+    retMsg: str = ""
+    retCode: int | None = None
     req_id: str | None = None
-    reqId: str | None = None  # noqa: N815
+    reqId: str | None = None

@@ -53,16 +53,16 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Market(msgspec.Struct, gc=False):
     """What is read of a market, in a snapshot or a change."""
 
-    oraclePrice: Price | None = None  # noqa: N815 - the venue's own names, here and below
-    nextFundingRate: Number | None = None  # noqa: N815
+    oraclePrice: Price | None = None
+    nextFundingRate: Number | None = None
     status: str | None = None
 
 
 class OraclePrice(msgspec.Struct, gc=False):
     """A new oracle price."""
 
-    oraclePrice: Price  # noqa: N815
-    effectiveAt: str | None = None  # noqa: N815
+    oraclePrice: Price
+    effectiveAt: str | None = None
 
 
 class Contents(msgspec.Struct):
@@ -70,7 +70,7 @@ class Contents(msgspec.Struct):
 
     markets: dict[Symbol, Market] | None = None
     trading: dict[Symbol, Market] | None = None
-    oraclePrices: dict[Symbol, OraclePrice] | None = None  # noqa: N815
+    oraclePrices: dict[Symbol, OraclePrice] | None = None
 
 
 class Message(msgspec.Struct):

@@ -74,8 +74,8 @@ class Message(msgspec.Struct, Generic[T]):
 class Context(msgspec.Struct, gc=False):
     """State of one perpetual; spot pairs have no oracle and no funding."""
 
-    markPx: Price  # noqa: N815 - the venue's own names, here and below
-    oraclePx: Price | None = None  # noqa: N815
+    markPx: Price
+    oraclePx: Price | None = None
     funding: Number | None = None
 
 

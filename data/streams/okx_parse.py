@@ -38,7 +38,7 @@ class Argument(msgspec.Struct):
     """What a message belongs to."""
 
     channel: str
-    instId: str = ""  # noqa: N815 - the venue's own names, here and below
+    instId: str = ""
 
 
 class Message(msgspec.Struct, Generic[T]):
@@ -51,29 +51,29 @@ class Message(msgspec.Struct, Generic[T]):
 class MarkRow(msgspec.Struct, gc=False):
     """``mark-price``."""
 
-    instId: Symbol  # noqa: N815
-    markPx: Price  # noqa: N815
+    instId: Symbol
+    markPx: Price
     ts: Milliseconds
 
 
 class IndexRow(msgspec.Struct, gc=False):
     """``index-tickers``: instId is a pair, not a swap."""
 
-    instId: Symbol  # noqa: N815
-    idxPx: Price  # noqa: N815
+    instId: Symbol
+    idxPx: Price
     ts: Milliseconds
 
 
 class FundingRow(msgspec.Struct, gc=False):
     """``funding-rate``: the rate of fundingTime, and the last settled one where settState says so."""
 
-    instId: Symbol  # noqa: N815
-    fundingRate: str  # noqa: N815
-    fundingTime: str  # noqa: N815
-    nextFundingTime: str = ""  # noqa: N815
-    settFundingRate: str = ""  # noqa: N815
-    settState: str = ""  # noqa: N815
-    prevFundingTime: str = ""  # noqa: N815
+    instId: Symbol
+    fundingRate: str
+    fundingTime: str
+    nextFundingTime: str = ""
+    settFundingRate: str = ""
+    settState: str = ""
+    prevFundingTime: str = ""
     ts: Milliseconds | None = None
 
 
@@ -83,19 +83,19 @@ class TopRow(msgspec.Struct):
     asks: list[tuple[Price, Price, Number, Number]]
     bids: list[tuple[Price, Price, Number, Number]]
     ts: Milliseconds
-    seqId: SequenceId | None = None  # noqa: N815
+    seqId: SequenceId | None = None
 
 
 class TradeRow(msgspec.Struct, gc=False):
     """``trades``: several fills of one taker order in one row; side of the taker."""
 
-    instId: Symbol  # noqa: N815
-    tradeId: str  # noqa: N815
+    instId: Symbol
+    tradeId: str
     px: Price
     sz: Price
     side: Literal["buy", "sell"]
     ts: Milliseconds
-    seqId: SequenceId | None = None  # noqa: N815
+    seqId: SequenceId | None = None
 
 
 class Peek(msgspec.Struct):

@@ -54,7 +54,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], N
             def other() -> None:
                 pass
 
-        module.register = register  # type: ignore[attr-defined]  # a module made here has no declared names
+        module.register = register
         monkeypatch.setitem(sys.modules, "cli.job", module)
         monkeypatch.setattr(app_module, "COMMAND_MODULES", ("cli.job",))
 

@@ -89,14 +89,14 @@ def test_people_get_a_table(carry: Run) -> None:
 def test_a_partial_fetch_is_named_and_has_its_exit_code(carry: Run, venue: FakeVenue) -> None:
     venue.page_cap = 100
     original = venue._fault
-    venue._fault = lambda path: "418" if len(venue.asked("fundingRate")) > 2 else original(path)  # type: ignore[method-assign]
+    venue._fault = lambda path: "418" if len(venue.asked("fundingRate")) > 2 else original(path)
     outcome = carry("funding", *FUNDING, "--json")
     assert outcome.code == 4
     (series,) = outcome.json["series"]
     assert (outcome.json["status"], series["status"], series["rows"]) == ("partial", "partial", 200)
     assert series["gaps"][-1]["reason"] == "not fetched"
     assert "7200 s" in series["error"]["message"]
-    venue._fault = original  # type: ignore[method-assign]
+    venue._fault = original
     again = carry("funding", *FUNDING)
     assert again.code == 0
     assert "73 rows added" in again.out

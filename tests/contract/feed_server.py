@@ -111,8 +111,8 @@ class VenueServer:
         self.attempts.append(asyncio.get_running_loop().time())
         self.paths.append(request.path)
         self.sent_headers.append(list(request.headers.raw_items()))
-        connection.act = self._act(len(self.attempts) - 1)  # type: ignore[attr-defined]  # carried to _play
-        act = connection.act  # type: ignore[attr-defined]
+        connection.act = self._act(len(self.attempts) - 1)
+        act = connection.act
         if not isinstance(act, Refuse):
             return None
         response = connection.respond(act.status, "refused")
@@ -121,7 +121,7 @@ class VenueServer:
         return response
 
     async def _play(self, connection: ServerConnection) -> None:
-        act = connection.act  # type: ignore[attr-defined]
+        act = connection.act
         assert connection.request is not None
         peer = Peer(connection, connection.request.path)
         self.peers.append(peer)

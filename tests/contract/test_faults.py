@@ -43,7 +43,7 @@ def test_what_passes_is_tried_again(
     venue: FakeVenue, fetched: Fetch, lake: Lake, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 403 has no Retry-After: the documented five minutes are shortened here, the wait is tested with the limiter.
-    monkeypatch.setitem(RESTS["binance"].pause_s, 403, 0.01)  # type: ignore[arg-type]
+    monkeypatch.setitem(RESTS["binance"].pause_s, 403, 0.01)
     venue.faults = [("fundingRate", fault), ("fundingRate", fault)]
     outcome = fetched("binance", "funding", T0)
     assert outcome.series[0].status == "complete"
@@ -60,7 +60,7 @@ def test_disorder_is_no_loss(venue: FakeVenue, fetched: Fetch, lake: Lake, fault
 
 
 def test_bybits_limit_in_the_envelope(venue: FakeVenue, fetched: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RESTS["bybit"].pause_s, 429, 0.01)  # type: ignore[arg-type]
+    monkeypatch.setitem(RESTS["bybit"].pause_s, 429, 0.01)
     venue.faults = [("funding", "10006"), ("funding", "429"), ("funding", "10006")]
     outcome = fetched("bybit", "funding", T0)
     assert outcome.series[0].status == "complete"
@@ -100,7 +100,7 @@ def test_a_ban_ends_the_fetch_and_keeps_what_was_got(venue: FakeVenue, fetched: 
     def third(path: str) -> str:
         return "418" if len(venue.asked("fundingRate")) >= 3 else original(path)
 
-    venue._fault = third  # type: ignore[method-assign]
+    venue._fault = third
     outcome = fetched("binance", "funding", T0)
     (entry,) = outcome.series
     assert entry.status == "partial"
@@ -111,7 +111,7 @@ def test_a_ban_ends_the_fetch_and_keeps_what_was_got(venue: FakeVenue, fetched: 
     assert held(outcome, lake) == settlements[:2000]
     (gap,) = entry.proof.gaps
     assert (gap.lo_ms, gap.reason) == (settlements[1999] + 1, Reason.NOT_FETCHED)
-    venue._fault = original  # type: ignore[method-assign]
+    venue._fault = original
     again = fetched("binance", "funding", T0)
     assert (again.series[0].status, again.series[0].tally.added) == ("complete", 300)
     assert held(again, lake) == settlements
@@ -272,10 +272,10 @@ def test_a_venue_that_echoes_the_key_gets_it_into_no_message_or_log(
         assert query["signature"]
         return {"code": -1100, "msg": f"Illegal characters in {KEY} {SECRET}"}
 
-    venue._binance_signed = echo  # type: ignore[method-assign]
+    venue._binance_signed = echo
     keys = Credentials("binance", KEY, SECRET, "test")
     (entry,) = fetched("binance", "borrow", T0, T0 + DAY, kind="asset", symbols=("USDT",), credentials=keys).series
-    venue._binance_signed = original  # type: ignore[method-assign]
+    venue._binance_signed = original
     assert entry.error is not None
     chain: BaseException | None = entry.error
     shown = ""
@@ -326,7 +326,7 @@ def test_one_symbol_that_fails_leaves_the_others_alone(venue: FakeVenue, fetched
             return ({"code": -1130, "msg": "Data sent for parameter is not valid."}, 400)
         return answer(path, query)
 
-    venue._binance = broken  # type: ignore[method-assign]
+    venue._binance = broken
     good, bad = fetched("binance", "funding", T0, symbols=("BTCUSDT", "ETHUSDT")).series
     assert (good.status, bad.status) == ("complete", "failed")
     assert isinstance(bad.error, CarryError)

@@ -59,7 +59,7 @@ def says(*frames: Any, then: Act | None = None) -> Act:
 
     async def act(peer: Peer) -> None:
         await peer.send(*frames)
-        await (Peer.stay(peer) if then is None else then(peer))  # type: ignore[operator]  # then is never a Refuse here
+        await (Peer.stay(peer) if then is None else then(peer))
 
     return act
 

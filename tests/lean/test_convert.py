@@ -58,7 +58,7 @@ def test_null_is_refused(converter: Any) -> None:
 
 def test_an_unknown_number_is_refused() -> None:
     with pytest.raises(RefusedError, match="order status 99"):
-        convert.status(99)  # type: ignore[arg-type]
+        convert.status(99)
 
 
 def test_coin_margined_perps_are_inverse() -> None:

@@ -23,7 +23,7 @@ LEFT_OUT = {
 }
 
 
-class StockBrokerage(lean.DefaultBrokerageModel):  # type: ignore[misc, name-defined]
+class StockBrokerage(lean.DefaultBrokerageModel):
     """The stock models of the recording: futures fees on everything."""
 
     def get_fee_model(self, security: Any) -> Any:
@@ -45,7 +45,7 @@ class StockBrokerage(lean.DefaultBrokerageModel):  # type: ignore[misc, name-def
         return True, None
 
 
-class TaggedFills(lean.ImmediateFillModel):  # type: ignore[misc, name-defined]
+class TaggedFills(lean.ImmediateFillModel):
     """The recording's fill model: a tag forces price and fee."""
 
     def market_fill(self, asset: Any, order: Any) -> Any:
@@ -57,7 +57,7 @@ class TaggedFills(lean.ImmediateFillModel):  # type: ignore[misc, name-defined]
         return event
 
 
-class Recorder(lean.QCAlgorithm):  # type: ignore[misc, name-defined]
+class Recorder(lean.QCAlgorithm):
     def on_order_event(self, order_event: Any) -> None:
         pass
 

@@ -71,7 +71,7 @@ def test_spot_fees_in_quote_need_a_python_model() -> None:
 
 def test_a_python_fee_model_never_raises_because_lean_would_charge_dollars_ever_after() -> None:
     model = QuoteFees(leg_of(SPOT))
-    assert model.get_order_fee(None).value.amount == 0.0  # type: ignore[arg-type]
+    assert model.get_order_fee(None).value.amount == 0.0
 
 
 def test_a_base_fee_that_lean_took_out_of_the_quantity_is_put_back() -> None:

@@ -85,7 +85,7 @@ def test_the_composite_is_what_exact_arithmetic_says(rows: list[tuple[float, flo
 def test_the_order_of_sources_does_not_matter(rows: list[tuple[float, float, int]], random: object) -> None:
     given_order = sources(rows)
     shuffled = given_order.copy()
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     first, second = evaluate(given_order, {}, "USDT"), evaluate(shuffled, {}, "USDT")
     assert (first.status, set(first.used), first.rejected) == (second.status, set(second.used), second.rejected)
     assert first.value == second.value or (math.isnan(first.value) and math.isnan(second.value))

@@ -42,7 +42,7 @@ def lake(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 
 def composite(lake: Lake, asset: str, start: str, end: str, **changes: object) -> OracleSeries:
-    return rebuild(lake, OracleRequest(asset, "last", quote_rates=PAR, **changes), start, end)  # type: ignore[arg-type]
+    return rebuild(lake, OracleRequest(asset, "last", quote_rates=PAR, **changes), start, end)
 
 
 def test_a_year_of_bitcoin_is_ok_with_three_venues(lake: Lake) -> None:

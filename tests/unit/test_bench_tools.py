@@ -285,7 +285,7 @@ def test_generated_bars_hold_together() -> None:
             assert (bars.high >= np.maximum(bars.open, bars.close)).all()
             assert (bars.low > 0).all()
             assert (bars.open[1:] == bars.close[:-1]).all()
-        assert all(-Decimal(repr(float(x))).as_tuple().exponent <= leg.decimals for x in history.bars.high)  # type: ignore[operator]  # finite numbers
+        assert all(-Decimal(repr(float(x))).as_tuple().exponent <= leg.decimals for x in history.bars.high)
 
 
 def test_generated_settlements_stand_on_the_mark_of_their_instant() -> None:

@@ -59,7 +59,7 @@ def run(
     records = -(-grid.steps // grid.stride)
     rows = np.broadcast_to(np.asarray(distances, dtype=float), (records, np.shape(distances)[-1]))
     out = empty_passages(paths, grid, rows.shape[1], traced)
-    loop = diffusion_passages.py_func if plain else diffusion_passages  # type: ignore[attr-defined]
+    loop = diffusion_passages.py_func if plain else diffusion_passages
     with np.errstate(over="ignore"):
         loop(model, KEYS, bridge, grid, barrier_rows(rows), 0, out)
     return out
@@ -307,7 +307,7 @@ def test_compiled_and_plain_blocks_give_the_same_bits() -> None:
     one, other = empty_passages(9, grid, 2, 2), empty_passages(9, grid, 2, 2)
     block_passages(model, KEYS, grid, rows, 0, one)
     with np.errstate(over="ignore"):
-        block_passages.py_func(model, KEYS, grid, rows, 0, other)  # type: ignore[attr-defined]
+        block_passages.py_func(model, KEYS, grid, rows, 0, other)
     for left, right in zip(one, other, strict=True):
         assert left.tobytes() == right.tobytes()
 

@@ -423,7 +423,7 @@ def test_report_folder(lake: Path, tmp_path: Path) -> None:
     # The bars are of the lookback, the table below them of the whole history: a reader must be told of both.
     assert "Mean rate of the last days that are screened" in page
     assert "half-life and rates at a limit are of the whole history" in page
-    figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1])["figures"]  # type: ignore[index]
+    figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1])["figures"]
     assert set(figures) == set(re.findall(r'id="figure-(\w+)"', page))
     assert {"level", "cumulative", "distribution", "funding", "autocorrelation", "runs", "spread"} <= set(figures)
     markup = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)

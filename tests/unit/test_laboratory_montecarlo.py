@@ -27,13 +27,13 @@ INVERSE = tier_table("x:inverse:AB", "A", 0, ROWS, "test")
 
 def margin(tiers: TierTable = LINEAR, side: int = -1, **changes: float) -> MarginQuestion:
     question = MarginQuestion(tiers, side, 100.0, (2.0, 5.0, 10.0), None, 100_000.0)
-    return replace(question, **changes)  # type: ignore[arg-type]
+    return replace(question, **changes)
 
 
 def study(**changes: object) -> MonteCarloQuestion:
     model = PathModel(1.0, 0.0, diffusion=JumpDiffusion(0.6))
     question = MonteCarloQuestion(margin(), model, 240, 4_000, Crossing.WITHIN, 1, 0.95)
-    return replace(question, **changes)  # type: ignore[arg-type]
+    return replace(question, **changes)
 
 
 def stepped(question: MarginQuestion, leverage: float, settlements: int) -> float:
@@ -74,12 +74,12 @@ def test_prices_agree_with_stepping_the_price(side: int, rate: float) -> None:
 
 
 def test_a_long_without_leverage_is_never_liquidated() -> None:
-    found = ladder(margin(side=1, leverages=(1.0, 3.0)), 0)  # type: ignore[arg-type]
+    found = ladder(margin(side=1, leverages=(1.0, 3.0)), 0)
     assert found.distance[0].tolist()[1] == math.inf
 
 
 def test_a_wallet_buys_more_with_more_leverage() -> None:
-    found = ladder(margin(wallet=10_000.0, notional=None, leverages=(2.0, 10.0)), 0)  # type: ignore[arg-type]
+    found = ladder(margin(wallet=10_000.0, notional=None, leverages=(2.0, 10.0)), 0)
     assert found.notional.tolist() == [100_000.0, 20_000.0]
 
 
@@ -99,7 +99,7 @@ def test_margin_that_funding_has_used_up_liquidates_at_once() -> None:
 
 def test_a_leverage_above_the_tiers_is_refused_with_both() -> None:
     with pytest.raises(RefusedError, match="leverage 60 is above 50"):
-        ladder(margin(leverages=(60.0,)), 0)  # type: ignore[arg-type]
+        ladder(margin(leverages=(60.0,)), 0)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_the_same_question_gives_the_same_answer_and_another_seed_another() -> N
 
 def test_a_leverage_alone_has_the_hits_that_it_has_among_others() -> None:
     together = run_montecarlo(study())
-    alone = run_montecarlo(study(margin=margin(leverages=(5.0,))))  # type: ignore[arg-type]
+    alone = run_montecarlo(study(margin=margin(leverages=(5.0,))))
     assert together.hits[1] == alone.hits[0]
 
 
@@ -170,7 +170,7 @@ def test_funding_that_is_paid_liquidates_more() -> None:
 def test_a_margin_that_is_certain_to_be_drained_liquidates_every_path() -> None:
     """Longs are paid 5 % every 8 hours: ten times leverage lasts two settlements wherever the price goes."""
     model = PathModel(1.0, 0.0, diffusion=JumpDiffusion(1e-6))
-    found = run_montecarlo(study(model=model, margin=margin(funding_rate=-0.05, leverages=(10.0,))))  # type: ignore[arg-type]
+    found = run_montecarlo(study(model=model, margin=margin(funding_rate=-0.05, leverages=(10.0,))))
     assert found.hits.tolist() == [4_000]
     assert 16 <= found.times[1, 0, 0] <= 24
 
@@ -250,6 +250,6 @@ def test_the_page_holds_everything_and_asks_for_nothing(answer: MonteCarlo) -> N
 
 
 def test_the_page_of_one_leverage_that_nothing_liquidates() -> None:
-    question = study(margin=margin(side=1, leverages=(1.0,)), paths=200)  # type: ignore[arg-type]
+    question = study(margin=margin(side=1, leverages=(1.0,)), paths=200)
     page = render_montecarlo(run_montecarlo(question), {"settings": {}})
     assert "never" in page

@@ -66,7 +66,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def run(lake: Lake, root: Path, **options: object) -> Outcome:
-    return export(lake, root, ExportOptions(**options))  # type: ignore[arg-type]
+    return export(lake, root, ExportOptions(**options))
 
 
 def written(outcome: Outcome) -> dict[str, int]:

@@ -200,7 +200,7 @@ def test_ctrl_c_ends_lean_and_leaves_nothing(
     started: list[int] = []
     real = lean_runner.subprocess.Popen
 
-    class Watched(real):  # type: ignore[misc, valid-type, type-arg]
+    class Watched(real):
         def __init__(self, *arguments: object, **options: object) -> None:
             super().__init__(*arguments, **options)
             started.append(self.pid)

@@ -180,9 +180,9 @@ def test_deeper_books_come_as_snapshots_and_changes() -> None:
     levels = {"bids": ((30247.2, 30.028),), "asks": ((30248.7, 0.0),)}
     shared = {"venue": "bybit", "kind": "linear", "symbol": "BTCUSDT", "event_ms": 1687940967466, "depth": 50}
     message = book(50, "snapshot", [["30247.20", "30.028"]], [["30248.70", "0"]])
-    assert events(message) == [BookSnapshot(sequence=5, **shared, **levels)]  # type: ignore[arg-type]
+    assert events(message) == [BookSnapshot(sequence=5, **shared, **levels)]
     assert events(message | {"type": "delta"}) == [
-        BookDelta(first_sequence=5, sequence=5, previous_sequence=None, **shared, **levels)  # type: ignore[arg-type]
+        BookDelta(first_sequence=5, sequence=5, previous_sequence=None, **shared, **levels)
     ]
 
 

@@ -36,7 +36,7 @@ def top(key: tuple[str, str, str], sequence: int | None, event_ms: int | None = 
 
 def mark(symbol: str, event_ms: int, price: float, rate: float | None = 0.0001) -> MarkPrice:
     return MarkPrice(
-        symbol=symbol, event_ms=event_ms, mark=price, index=price + 1.0, funding_rate=rate,  # type: ignore[arg-type]
+        symbol=symbol, event_ms=event_ms, mark=price, index=price + 1.0, funding_rate=rate,
         next_settlement_ms=8000,
     )  # fmt: skip
 

@@ -246,8 +246,8 @@ class ImmediateFillModel:
 
     def limit_fill(self, asset: Security, order: Order) -> OrderEvent:
         event = OrderEvent(order, _NOW[0], OrderStatus.SUBMITTED)
-        bar, limit = asset.bar, order.limit_price  # type: ignore[attr-defined]
-        if bar is None or order.placed == _NOW[0]:  # type: ignore[attr-defined]
+        bar, limit = asset.bar, order.limit_price
+        if bar is None or order.placed == _NOW[0]:
             return event
         if order.quantity > 0 and bar.low < limit:
             event.status, event.fill_price = OrderStatus.FILLED, min(bar.high, limit)
@@ -503,7 +503,7 @@ class QCAlgorithm:
         if quantity == 0:
             order.status = OrderStatus.INVALID  # below a lot: no event, no order
             return OrderTicket(self, order)
-        order.placed = _NOW[0]  # type: ignore[attr-defined]
+        order.placed = _NOW[0]
         side_is_marketable = limit >= security.price if quantity > 0 else limit <= security.price
         order.is_marketable = kind == OrderType.MARKET or side_is_marketable
         self.double_orders.append(order)
