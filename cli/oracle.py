@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import JsonFlag, emit, out, progress
+from cli.options import DEFAULT_LAKE, LakeOption, Venues, flattened
 from crypto.errors import DataError, UsageError
 from crypto.oracle import OracleReading, Source, evaluate
 from crypto.oracle_composite import ALTS, MAJOR_ASSETS, MAJORS, Rules, Status, Verdict
@@ -24,32 +26,38 @@ from data.oracle_snapshot import SnapshotRequest, parse_snapshot, read_snapshot
 from data.store.delimited import parse_assignments
 from data.store.lake import Lake
 
-DEFAULT_LAKE = Path("data/lake")
 EXIT_HALTED = 4
 _MAX_SPREAD = {True: 0.005, False: 0.02}
 _EPISODES_SHOWN = 8
 _STYLES = {Status.OK: "green", Status.DEGRADED: "yellow", Status.HALT: "bold red"}
 
-LakeOption = Annotated[Path, typer.Option("--lake", help="Folder of the lake.")]
-Asset = Annotated[list[str] | None, typer.Option("--asset", help="Base asset such as BTC; repeatable.")]
-KindOption = Annotated[
-    str, typer.Option("--kind", help="index: spot closes; mark: marks; last: perp trades, where no mark is held.")
-]
-Timeframe = Annotated[str, typer.Option("--timeframe", help="Bars at whose closes the composite is rebuilt.")]
-Unit = Annotated[str, typer.Option("--unit", help="Common quote that every price is converted to.")]
-Rates = Annotated[
-    str, typer.Option("--quote-rate", help="Conversions given by hand, USDC=0.9998,USD=1; else spot series are used.")
-]
-Weights = Annotated[str, typer.Option("--weight", help="Weights by venue, binance=3,okx=2; others count 1.")]
-Venues = Annotated[list[str] | None, typer.Option("--venue", help="Only this venue; repeatable.")]
-MaxAge = Annotated[
-    float | None, typer.Option("--max-age-s", help="Age limit in seconds [0 on stored bars, 3 majors, 10 others live].")
-]
-Quorum = Annotated[int, typer.Option("--quorum", help="Sources that make the value OK.")]
-Snapshot = Annotated[
-    Path | None,
-    typer.Option("--snapshot", help="Snapshot of carry feed in place of the lake: its socket, a file, or -."),
-]
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which composite is asked for, of what, and under which rules."""
+
+    asset: Annotated[list[str] | None, typer.Option("--asset", help="Base asset such as BTC; repeatable.")] = None
+    kind: Annotated[
+        str, typer.Option("--kind", help="index: spot closes; mark: marks; last: perp trades, where no mark is held.")
+    ] = "index"
+    timeframe: Annotated[str, typer.Option("--timeframe", help="Bars at whose closes the composite is rebuilt.")] = "1h"
+    unit: Annotated[str, typer.Option("--unit", help="Common quote that every price is converted to.")] = "USDT"
+    venue: Venues = None
+    max_age_s: Annotated[
+        float | None,
+        typer.Option("--max-age-s", help="Age limit in seconds [0 on stored bars, 3 majors, 10 others live]."),
+    ] = None
+    quorum: Annotated[int, typer.Option("--quorum", help="Sources that make the value OK.")] = 3
+    quote_rate: Annotated[
+        str,
+        typer.Option("--quote-rate", help="Conversions given by hand, USDC=0.9998,USD=1; else spot series are used."),
+    ] = ""
+    weight: Annotated[str, typer.Option("--weight", help="Weights by venue, binance=3,okx=2; others count 1.")] = ""
+    snapshot: Annotated[
+        Path | None,
+        typer.Option("--snapshot", help="Snapshot of carry feed in place of the lake: its socket, a file, or -."),
+    ] = None
+    lake: LakeOption = DEFAULT_LAKE
 
 
 def register(app: typer.Typer) -> None:
@@ -59,24 +67,15 @@ def register(app: typer.Typer) -> None:
         help="Composite price of an asset over venues: weighted median, age limits, outliers, quorum.\n\n"
         "Example: carry oracle show --asset BTC",
     )
-    group.command("show")(show)
-    group.command("check")(check)
+    group.command("show")(flattened(show))
+    group.command("check")(flattened(check))
     app.add_typer(group, name="oracle")
 
 
 def show(
-    asset: Asset = None,
+    *,
     at: Annotated[str, typer.Option("--at", help="Instant, ISO, UTC; the last held one when left out.")] = "",
-    kind: KindOption = "index",
-    timeframe: Timeframe = "1h",
-    unit: Unit = "USDT",
-    venue: Venues = None,
-    max_age_s: MaxAge = None,
-    quorum: Quorum = 3,
-    quote_rate: Rates = "",
-    weight: Weights = "",
-    snapshot: Snapshot = None,
-    lake: LakeOption = DEFAULT_LAKE,
+    asked: Asked,
     json: JsonFlag = False,
 ) -> None:
     """Composite of one instant: value, status, and what each venue said and why it was used or not.
@@ -85,25 +84,18 @@ def show(
 
     Example: carry oracle show --asset BTC --snapshot recording/feed.sock
     """
-    weights, rates = _weights(weight), _quote_rates(quote_rate)
-    if snapshot is not None:
-        request = SnapshotRequest(kind, unit, weights, _widest_book)
-        readings, instant = _of_snapshot(snapshot, asset or [], request, rates, max_age_s, quorum)
-        notes: list[str] = []
+    notes: list[str] = []
+    if asked.snapshot is not None:
+        readings, instant = _of_snapshot(asked.snapshot, asked)
     else:
-        readings, notes, instant = {}, [], 0
-        names = _asked(Lake(lake), asset, kind)
-        with progress("Rebuilding the oracle", len(names)) as advance:
-            for name in names:
-                wanted = _request(name, kind, timeframe, unit, venue, max_age_s, quorum, rates, weights)
-                series = rebuild(Lake(lake), wanted, at and _before(at, timeframe), at)
-                readings[name], instant = series.reading(-1), int(series.close_ms[-1])
-                notes += [*series.notes, *_synthetic(series)]
-                advance(1)
+        readings, instant = {}, 0
+        for name, series in _rebuilt(asked, at and _before(at, asked.timeframe), at):
+            readings[name], instant = series.reading(-1), int(series.close_ms[-1])
+            notes += [*series.notes, *_synthetic(series)]
     payload = {
         "time": iso(instant),
-        "unit": unit,
-        "kind": kind,
+        "unit": asked.unit,
+        "kind": asked.kind,
         "assets": {name: _plain(reading) for name, reading in readings.items()},
         "notes": list(dict.fromkeys(notes)),
     }
@@ -111,19 +103,10 @@ def show(
 
 
 def check(
-    asset: Asset = None,
+    *,
     start: Annotated[str, typer.Option("--from", help="Start, ISO, UTC.")] = "",
     end: Annotated[str, typer.Option("--to", help="End, ISO, UTC.")] = "",
-    kind: KindOption = "index",
-    timeframe: Timeframe = "1h",
-    unit: Unit = "USDT",
-    venue: Venues = None,
-    max_age_s: MaxAge = None,
-    quorum: Quorum = 3,
-    quote_rate: Rates = "",
-    weight: Weights = "",
-    snapshot: Snapshot = None,
-    lake: LakeOption = DEFAULT_LAKE,
+    asked: Asked,
     json: JsonFlag = False,
 ) -> None:
     """How often the composite was OK, degraded or halted over a range, when, and which venue was rejected and why.
@@ -132,23 +115,19 @@ def check(
 
     Example: carry oracle check --asset BTC --kind last --from 2025-10-10 --to 2025-10-12
     """
-    weights, rates = _weights(weight), _quote_rates(quote_rate)
     payload: dict[str, Any]
-    if snapshot is not None:
-        request = SnapshotRequest(kind, unit, weights, _widest_book)
-        readings, instant = _of_snapshot(snapshot, asset or [], request, rates, max_age_s, quorum)
+    if asked.snapshot is not None:
+        readings, instant = _of_snapshot(asked.snapshot, asked)
         payload = {"time": iso(instant), "assets": {name: _plain(reading) for name, reading in readings.items()}}
         emit(payload, json, lambda: out.print(_readings_view(readings, instant, [])))
         halted = any(reading.status is Status.HALT for reading in readings.values())
     else:
-        names = _asked(Lake(lake), asset, kind)
-        found = []
-        with progress("Rebuilding the oracle", len(names)) as advance:
-            for name in names:
-                wanted = _request(name, kind, timeframe, unit, venue, max_age_s, quorum, rates, weights)
-                found.append(rebuild(Lake(lake), wanted, start, end))
-                advance(1)
-        payload = {"lake": str(lake), "kind": kind, "assets": [_plain_series(series) for series in found]}
+        found = [series for _, series in _rebuilt(asked, start, end)]
+        payload = {
+            "lake": str(asked.lake),
+            "kind": asked.kind,
+            "assets": [_plain_series(series) for series in found],
+        }
         emit(payload, json, lambda: out.print(Group(*(_series_view(series) for series in found))))
         halted = any((series.arrays.status == Status.HALT).any() for series in found)
     if halted:
@@ -160,27 +139,28 @@ def _rules(asset: str, quorum: int) -> Rules:
     return base._replace(quorum=quorum, degraded_quorum=min(base.degraded_quorum, quorum))
 
 
-def _request(
-    asset: str,
-    kind: str,
-    timeframe: str,
-    unit: str,
-    venues: list[str] | None,
-    max_age_s: float | None,
-    quorum: int,
-    rates: Mapping[str, float],
-    weights: Mapping[str, float],
-) -> OracleRequest:
-    age_ms = 0 if max_age_s is None else round(1000.0 * _age_limit(max_age_s))
-    return OracleRequest(
-        asset, kind, timeframe, unit, _rules(asset, quorum), age_ms, tuple(venues or ()), weights, rates
-    )
+def _rebuilt(asked: Asked, start: str, end: str) -> Iterator[tuple[str, OracleSeries]]:
+    """The composite of each asset over a range, one after the other."""
+    weights, rates = _weights(asked.weight), _quote_rates(asked.quote_rate)
+    age_ms = 0 if asked.max_age_s is None else round(1000.0 * _age_limit(asked.max_age_s))
+    lake = Lake(asked.lake)
+    names = _assets(lake, asked)
+    with progress("Rebuilding the oracle", len(names)) as advance:
+        for name in names:
+            rules = _rules(name, asked.quorum)
+            venues = tuple(asked.venue or ())
+            request = OracleRequest(
+                name, asked.kind, asked.timeframe, asked.unit, rules, age_ms, venues, weights, rates
+            )
+            yield name, rebuild(lake, request, start, end)
+            advance(1)
 
 
-def _asked(lake: Lake, asset: list[str] | None, kind: str) -> list[str]:
+def _assets(lake: Lake, asked: Asked) -> list[str]:
     """The assets asked for, else every one that two venues or more hold."""
-    if asset:
-        return list(dict.fromkeys(asset))
+    if asked.asset:
+        return list(dict.fromkeys(asked.asset))
+    kind = asked.kind
     if kind not in INPUTS:
         raise UsageError(f"--kind {kind} is unknown", remedy=f"use one of {', '.join(INPUTS)}")
     held = assets(lake.list(), kind)
@@ -193,23 +173,20 @@ def _asked(lake: Lake, asset: list[str] | None, kind: str) -> list[str]:
     return several
 
 
-def _of_snapshot(
-    path: Path,
-    asked: list[str],
-    request: SnapshotRequest,
-    rates: Mapping[str, float],
-    max_age_s: float | None,
-    quorum: int,
-) -> tuple[dict[str, OracleReading], int]:
+def _of_snapshot(path: Path, asked: Asked) -> tuple[dict[str, OracleReading], int]:
+    """The composite of each asset of a snapshot, and the snapshot's instant."""
+    rates = _quote_rates(asked.quote_rate)
+    request = SnapshotRequest(asked.kind, asked.unit, _weights(asked.weight), _widest_book)
     held = parse_snapshot(read_snapshot(path), path.name, request, MAJORS)
     readings = {}
-    for name in asked or _on_several_venues(held.sources):
-        rules = _rules(name, quorum)
-        if max_age_s is not None:
-            rules = rules._replace(max_age_ms=1000.0 * _age_limit(max_age_s))
+    wanted = asked.asset or []
+    for name in wanted or _on_several_venues(held.sources):
+        rules = _rules(name, asked.quorum)
+        if asked.max_age_s is not None:
+            rules = rules._replace(max_age_ms=1000.0 * _age_limit(asked.max_age_s))
         if name in held.sources:
             readings[name] = evaluate(held.sources[name], {**held.quote_rates, **rates}, request.unit, rules)
-    missing = [name for name in asked if name not in readings]
+    missing = [name for name in wanted if name not in readings]
     if missing or not readings:
         raise DataError(
             f"snapshot {path} has no {request.kind} source of {', '.join(missing) or 'one asset on two venues'}",
