@@ -112,10 +112,8 @@ def _show(finished: FinishedRun) -> None:
         title += "  [SYNTHETIC]"
     console.out.print(Panel(_headline(summary, result.settings["run"]["account_currency"]), title=title, expand=False))
     console.out.print(_pair_table(summary))
-    for name, path in finished.files.items():
-        if name in {"report.html", "result.json"}:
-            console.out.print(Text(f"{name:12} {path}"), soft_wrap=True)
-    console.out.print(Text(f"all files    {finished.directory}"), soft_wrap=True)
+    shown = {name: path for name, path in finished.files.items() if name in {"report.html", "result.json"}}
+    console.show_files(shown | {"all files": finished.directory})
 
 
 def _headline(summary: Any, currency: str) -> Text:
