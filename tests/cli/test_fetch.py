@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cli import app
 from crypto.instruments import Kind
 from crypto.venues import registry
 from data.settings import load_settings
 from data.sources.client import ClientOptions
 from data.store.lake import Lake, SeriesKey
 from data.tiers import load_tiers
+from tests.cli.command import Outcome, Run, only_commands, run
 from tests.contract.fake_venue import DAY, HOUR, T0, FakeVenue, Market, every, serving
 
 KEY, SECRET = "kEy-0123456789", "sEcReT-9876543210"
-
-
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -48,18 +31,14 @@ def venue() -> Iterator[FakeVenue]:
 def carry(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, venue: FakeVenue
 ) -> Run:  # fmt: skip
-    monkeypatch.setattr(app, "COMMAND_MODULES", ("cli.fetch", "cli.data"))
-    monkeypatch.setenv("COLUMNS", "160")
+    only_commands(monkeypatch, tmp_path, "cli.fetch", "cli.data")
     for name in ("CARRY_BINANCE_KEY", "CARRY_BINANCE_SECRET", "CARRY_CREDENTIALS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
 
-    def run(series: str, *arguments: object) -> Outcome:
-        code = app.run(["fetch", series, "--base-url", venue.base, *map(str, arguments)])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
+    def fetch(series: str, *arguments: object) -> Outcome:
+        return run(capsys, "fetch", series, "--base-url", venue.base, *arguments)
 
-    return run
+    return fetch
 
 
 FUNDING = ("--venue", "binance", "--symbol", "BTCUSDT", "--from", "2024-01-01", "--to", "2024-04-01")

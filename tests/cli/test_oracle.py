@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cli import app
 from data.store.lake import Lake, Provenance, SeriesKey
+from tests.cli.command import Run, only_commands, run
 
 T0 = 1_704_067_200_000
 HOUR = 3_600_000
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def carry(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.setattr(app, "COMMAND_MODULES", ("cli.oracle",))
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.chdir(tmp_path)
+    only_commands(monkeypatch, tmp_path, "cli.oracle")
     lake = Lake(tmp_path / "data" / "lake")
     for venue, closes in (("binance", [100.0, 100.0]), ("bybit", [100.1, 100.1]), ("okx", [99.9, 250.0])):
         prices = np.array(closes)
@@ -30,12 +27,7 @@ def carry(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
         columns |= dict.fromkeys(("open", "high", "low", "close"), prices)
         lake.write(SeriesKey(venue, "spot", "BTCUSDT", "bars", "1h"), columns, Provenance("by hand"))
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = app.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return partial(run, capsys)
 
 
 def test_show_for_scripts(carry: Run) -> None:

@@ -10,24 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cli import app
 from data.adl_sample import COINS, EVENTS, TIMING
+from tests.cli import command
+from tests.cli.command import Outcome
 
 SMALL = "--open-interest 20000000"
 
 
-def run(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str, str]:
-    capsys.readouterr()
-    code = app.run(["simulate", "adl", *line.split()])
-    streams = capsys.readouterr()
-    return code, streams.out, streams.err
+def run(capsys: pytest.CaptureFixture[str], line: str) -> Outcome:
+    return command.run(capsys, "simulate", "adl", *line.split())
 
 
 def answer(capsys: pytest.CaptureFixture[str], line: str, out: Path) -> dict[str, Any]:
-    code, text, _ = run(capsys, f"{line} --out {out} --json")
-    assert code == 0, text
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return command.answer(capsys, "simulate", "adl", *line.split(), "--out", out)
 
 
 def test_it_writes_a_page_and_prints_the_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

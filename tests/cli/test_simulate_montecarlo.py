@@ -8,24 +8,19 @@ from typing import Any
 
 import pytest
 
-from cli import app
+from tests.cli import command
+from tests.cli.command import Outcome
 
 QUICK = "--days 5 --paths 400 --leverage 3,10,25"
 JUMP = "--model jump --volatility 0.6 --jump-rate 12 --jump-mean -0.02 --jump-deviation 0.06 --price 60000"
 
 
-def run(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str, str]:
-    capsys.readouterr()
-    code = app.run(["simulate", "montecarlo", *line.split()])
-    streams = capsys.readouterr()
-    return code, streams.out, streams.err
+def run(capsys: pytest.CaptureFixture[str], line: str) -> Outcome:
+    return command.run(capsys, "simulate", "montecarlo", *line.split())
 
 
 def answer(capsys: pytest.CaptureFixture[str], line: str, out: Path) -> dict[str, Any]:
-    code, text, _ = run(capsys, f"{line} --out {out} --json")
-    assert code == 0, text
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return command.answer(capsys, "simulate", "montecarlo", *line.split(), "--out", out)
 
 
 def test_it_writes_a_page_and_its_result(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
