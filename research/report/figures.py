@@ -10,7 +10,18 @@ import numpy as np
 
 from crypto.market import Floats, Integers
 from crypto.result import BacktestResult
-from research.report.drawing import AMOUNT, DASHES, TOTAL_SLOT, Figure, finish, line, pair_line, rounded, stacked_layout
+from research.report.drawing import (
+    AMOUNT,
+    DASHES,
+    TOTAL_SLOT,
+    Figure,
+    finish,
+    heat_map,
+    line,
+    pair_line,
+    rounded,
+    stacked_layout,
+)
 from research.report.periods import FundingCalendar, funding_calendar, monthly_sums, total_of
 from research.report.venue_events import distance_figure
 from research.report.words import day, is_number, lookup, money, number, percent, signed_money
@@ -244,22 +255,9 @@ def funding_figure(calendar: FundingCalendar, pair_names: Sequence[str]) -> Figu
     months = [str(month) for month in calendar.months]
     values = [("All pairs", total_of(calendar.daily)), *zip(pair_names, calendar.daily, strict=True)]
     choices: list[dict[str, Any]] = [
-        {"name": name, "z": _grid(daily.T), "zmax": _color_limit(daily)} for name, daily in values
+        {"name": name, "z": [rounded(row) for row in daily.T], "zmax": _color_limit(daily)} for name, daily in values
     ]
-    heat = {
-        "type": "heatmap",
-        "x": months,
-        "y": list(range(1, 32)),
-        "z": choices[0]["z"],
-        "zmin": -choices[0]["zmax"],
-        "zmax": choices[0]["zmax"],
-        "xgap": 1,
-        "ygap": 1,
-        "hoverongaps": False,
-        "hovertemplate": "%{x}-%{y:02d}: %{z:,.2f}<extra></extra>",
-        "meta": {"heat": True},
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickformat": "~s"},
-    }
+    heat = heat_map(months, range(1, 32), choices[0], gap=1, hover="%{x}-%{y:02d}: %{z:,.2f}", ticks="~s")
     layout = {
         "margin": {"l": 40, "r": 10, "t": 10, "b": 30},
         "xaxis": {
@@ -282,10 +280,6 @@ def funding_figure(calendar: FundingCalendar, pair_names: Sequence[str]) -> Figu
     figure = finish("funding", "Funding received by day", note, label, data, layout, 430, is_time=False)
     figure.choices.extend(choices)
     return figure
-
-
-def _grid(values: Floats) -> list[list[float | None]]:
-    return [[round(float(v), 4) if np.isfinite(v) else None for v in row] for row in values]
 
 
 def _color_limit(values: Floats) -> float:
