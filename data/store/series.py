@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from crypto.errors import UsageError
 from crypto.market import Floats, Integers
 from crypto.units import timeframe_ms
@@ -115,7 +117,7 @@ class Series:
     @property
     def time_ms(self) -> Integers:
         """Stamps of the rows: bar open, settlement stamp as the venue gave it, or start of a rate."""
-        return self.columns["time_ms"]  # type: ignore[return-value]  # the one column of integers
+        return np.asarray(self.columns["time_ms"], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import pytest
 from cli.app import run
 from data.feed.lock import take_lock
 from data.feed.reading import RecordingReader
+from data.feed.recorder import Recorder, RecorderOptions
 from data.feed.segment import Kind
 from tests.conftest import ROOT
 from tests.contract.feed_server import Peer, VenueServer, binance_mark, binance_top
@@ -263,8 +264,6 @@ def test_nothing_received_is_an_error_that_says_why(
 
 
 def test_a_folder_that_another_feed_records_into_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from data.feed.recorder import Recorder, RecorderOptions  # noqa: PLC0415 - only here
-
     recorder = Recorder(tmp_path, RecorderOptions(), list)
     assert run(["feed", "--venue", "binance", "--out", str(tmp_path), "--no-settled", "--json"]) == 6
     recorder.close()

@@ -13,6 +13,7 @@ import pytest
 from data.adl_sample import COINS, EVENTS, TIMING
 from tests.cli import command
 from tests.cli.command import Outcome
+from tests.conftest import needed
 
 SMALL = "--open-interest 20000000"
 
@@ -155,9 +156,7 @@ def test_a_damaged_file_is_named(capsys: pytest.CaptureFixture[str], tmp_path: P
 
 
 def test_the_episode_of_2025_10_10(capsys: pytest.CaptureFixture[str], tmp_path: Path, shared_data: Path) -> None:
-    folder = shared_data / "hyperliquid-adl-2025-10-10-conejo"
-    if not folder.is_dir():
-        pytest.skip(f"no ADL sample: {folder} is missing")
+    folder = needed(shared_data / "hyperliquid-adl-2025-10-10-conejo", "ADL sample")
     found = answer(capsys, f"--sample {folder} --no-page", tmp_path)
     assert found["total_notional"] / 1e9 == pytest.approx(2.1, abs=0.01)
     assert found["events_reproduced"] == found["events"] > 100

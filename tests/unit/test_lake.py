@@ -121,7 +121,7 @@ def test_a_disk_that_takes_no_more_bytes_leaves_nothing(tmp_path: Path) -> None:
     assert files_below(tmp_path) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere: run as another user")
 def test_a_folder_without_permission_is_an_output_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="Permission denied"):
