@@ -33,7 +33,10 @@ Series = Annotated[str, typer.Option("--series", help="Prices to use: mark, bars
 Timeframe = Annotated[str, typer.Option("--timeframe", help="Length of the bars: 1m, 5m, 1h, ...")]
 Start = Annotated[str | None, typer.Option("--start", help="First instant of the prices, ISO date, UTC.")]
 End = Annotated[str | None, typer.Option("--end", help="Last instant of the prices, ISO date, UTC, exclusive.")]
-Tier = Annotated[str | None, typer.Option("--tier", help="RATE/DEDUCTION: one maintenance tier, given by hand.")]
+Tier = Annotated[
+    str | None,
+    typer.Option("--tier", metavar="RATE[/DEDUCTION]", help="One maintenance tier of --instrument, given by hand."),
+]
 Tiers = Annotated[Path | None, typer.Option("--tiers", help="File of the venue's tiers (JSON as ccxt returns it).")]
 AsOf = Annotated[str | None, typer.Option("--as-of", help="Date at which shipped tiers must hold; else the latest.")]
 Seed = Annotated[int, typer.Option("--seed", help="Whole number from 0; the same seed gives the same result.")]
@@ -65,7 +68,7 @@ def tier_table_of(instrument: str, flags: TierFlags, leverage: float) -> TierTab
         raise UsageError("--tier, --tiers and --as-of contradict each other", remedy="give one of them")
     key = f"{venue}:{kind.value}:{symbol}"
     if tier is not None:
-        rate, deduction = inputs.parse_tiers([f"{symbol}={tier}"])[symbol]
+        rate, deduction = _tier_by_hand(tier)
         if leverage * rate > 1:
             raise UsageError(
                 f"--leverage {leverage:g}: its initial margin of {1 / leverage:.4%} is below the maintenance rate of"
@@ -74,7 +77,20 @@ def tier_table_of(instrument: str, flags: TierFlags, leverage: float) -> TierTab
             )
         return fixed_tier(key, margin_asset(venue, kind, symbol), rate, deduction, max(1.0, leverage))
     listed = None if tiers is None else load_tiers(tiers, venue, "1970-01-01")
-    return listed_table(key, TierChoice({}, listed, instant("--as-of", as_of)), f"--instrument {instrument}")
+    choice = TierChoice({}, listed, instant("--as-of", as_of))
+    return listed_table(key, choice, f"--instrument {instrument}", one_contract=True)
+
+
+def _tier_by_hand(text: str) -> tuple[float, float]:
+    if "=" in text:
+        raise UsageError(
+            f"--tier {text!r} names a symbol, but --instrument already says which contract",
+            remedy=f"give RATE/DEDUCTION alone: --tier {text.partition('=')[2] or '0.025/16300'}",
+        )
+    try:
+        return inputs.parse_tier("--tier", text)
+    except UsageError as error:
+        raise UsageError(error.message, remedy="give RATE or RATE/DEDUCTION, for example --tier 0.025/16300") from error
 
 
 def contract_of(instrument: str) -> tuple[str, Kind, str]:
