@@ -54,7 +54,7 @@ def montecarlo(
     ] = None,
     days: Annotated[str, typer.Option("--days", metavar=options.NUMBER, help="How long the position is held.")] = "30",
     paths: Annotated[int, typer.Option("--paths", help="How many paths are drawn.")] = 20_000,
-    model: Annotated[str, typer.Option("--model", help="bootstrap (blocks of real bars) or jump (jump diffusion).")] = (
+    model: Annotated[str, typer.Option("--model", help="bootstrap (blocks of past bars) or jump (jump diffusion).")] = (
         "bootstrap"
     ),
     block_hours: Annotated[
