@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from research.laboratory.montecarlo import MonteCarlo, MonteCarloQuestion
     from research.laboratory.prices import PriceSeries
 
+NOT_ASKED = {"study", "jumps", "out", "as_json", "no_page"}  # what is at hand in the command beside its question
 JUMP_FLAGS = ("--volatility", "--jump-rate", "--jump-mean", "--jump-deviation")
 LADDER_SIZE = 64
 ROWS_SHOWN = 16
@@ -122,7 +123,7 @@ def montecarlo(
     _check_model(model, jumps, block_hours, antithetic)
     if wallet is not None and notional is not None:
         raise UsageError("--wallet and --notional contradict each other", remedy="give one of them")
-    settings = {name: value for name, value in locals().items() if name not in {"study", "jumps", "out", "as_json"}}
+    settings = {name: value for name, value in locals().items() if name not in NOT_ASKED}
     prices = None
     if model == "bootstrap" or all(value is None for value in jumps.values()) or price is None:
         options.note_sample(lake)

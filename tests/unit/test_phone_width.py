@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.report_fixture import two_year_result
-from tests.unit.test_laboratory_adl import CLOSES, QUESTION
-from tests.unit.test_laboratory_montecarlo import study
 
 from research.laboratory.adl_page import render_adl
 from research.laboratory.adl_study import run_adl
@@ -22,6 +19,9 @@ from research.laboratory.montecarlo import run_montecarlo
 from research.laboratory.montecarlo_page import render_montecarlo
 from research.report.page import render
 from research.report.words import component_name
+from tests.unit.report_fixture import two_year_result
+from tests.unit.test_laboratory_adl import CLOSES, QUESTION
+from tests.unit.test_laboratory_montecarlo import study
 
 BROWSER = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
 
