@@ -10,6 +10,7 @@ import typer
 
 from cli import funding_view
 from cli.console import JsonFlag, emit, note, out, progress
+from cli.output import writable_file, writable_folder
 from crypto.errors import UsageError
 
 if TYPE_CHECKING:  # pandas and the study are imported when a command runs, so that other commands start fast
@@ -29,7 +30,20 @@ Venues = Annotated[list[str] | None, typer.Option("--venue", help="Only this ven
 Start = Annotated[str, typer.Option("--from", help="First settlement, ISO, UTC.")]
 End = Annotated[str, typer.Option("--to", help="End (excluded), ISO, UTC.")]
 Tolerance = Annotated[int, typer.Option("--tolerance-ms", help="How far a stamp may be off its full hour.")]
-OutFile = Annotated[Path | None, typer.Option("--out", help="Write the whole table here: .csv or .parquet.")]
+
+
+def _table_file(value: Path | None) -> Path | None:
+    """The file that ``--out`` names, when a table can be written to it."""
+    if value is not None:
+        from data.tables import check_ending
+
+        check_ending(value)
+    return writable_file(value)
+
+
+OutFile = Annotated[
+    Path | None, typer.Option("--out", callback=_table_file, help="Write the whole table here: .csv or .parquet.")
+]
 Rows = Annotated[int, typer.Option("--rows", help="Rows shown; files and --json hold all.", min=1)]
 Holding = Annotated[float, typer.Option("--holding-days", help="How long a position is meant to be held.", min=0.05)]
 Slippage = Annotated[float, typer.Option("--slippage-bps", help="Slippage per fill, four fills in all.", min=0.0)]
@@ -335,6 +349,7 @@ def report(
     to = folder or next_directory(Path("results"), "funding")
     if to.exists():
         raise UsageError(f"--out {to} exists already", remedy="name a new folder, or leave --out out")
+    writable_folder(to)
     costs = _costs(holding_days, slippage_bps, fee_tier, cost_bps)
     histories = _load(lake, symbol, venue, start, end, tolerance_ms)
     with progress("Studying", STEPS) as advance:

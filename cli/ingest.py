@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import JsonFlag, emit, out, progress
+from cli.output import writable_folder
 from crypto.errors import UsageError
 from crypto.units import iso
 from data.store import delimited, freqtrade, funding_table
@@ -83,7 +84,7 @@ def ingest_freqtrade(
 
     Example: carry ingest freqtrade --file btc.feather --venue bybit --kind spot --symbol BTCUSDT --timeframe 1h
     """
-    options = _options(resample, drop_last, replace, dry_run)
+    options = _options(resample, drop_last, replace, dry_run, lake)
     skipped: list[freqtrade.Skipped] = []
     if file is not None and folder is None:
         key = SeriesKey(venue, kind, instrument_symbol(symbol), series, timeframe)
@@ -128,7 +129,7 @@ def ingest_csv(
     Example: carry ingest csv btc.csv --venue binance --kind spot --symbol BTCUSDT --timeframe 1h --time-column ts
     --time-unit s --columns open=o,high=h,low=l,close=c,volume=v
     """
-    options = _options(resample, drop_last, replace, dry_run)
+    options = _options(resample, drop_last, replace, dry_run, lake)
     name = symbol if kind == "asset" else instrument_symbol(symbol)
     key = SeriesKey(venue, kind, name, series, timeframe)
     layout = delimited.Layout(
@@ -165,7 +166,7 @@ def ingest_lean(
     """
     from data.lean_folder import read_back
 
-    options = _options(resample, drop_last, replace, dry_run)
+    options = _options(resample, drop_last, replace, dry_run, lake)
     found = read_back.find_series(folder, venue)
     chosen = read_back.select(found, _list(symbols), _list(timeframes))
     outcomes = _ingest_all(Lake(lake), read_back.read_series(found, chosen, source), len(chosen), options)
@@ -207,12 +208,15 @@ def ingest_funding_table(
         delimiter=delimiter,
     )
     layout = funding_table.TableLayout(text, suffix, tuple(instrument_symbol(name) for name in _list(symbols)))
+    options = _options("", False, replace, dry_run, lake)
     pieces = funding_table.read_table(path, venue, kind, layout, source or f"funding table {path.name}")
-    options = _options("", False, replace, dry_run)
     _report(_ingest_all(Lake(lake), pieces, len(pieces), options), [], options, lake, json)
 
 
-def _options(resample: str, drop_last: bool, replace: bool, dry_run: bool) -> IngestOptions:
+def _options(resample: str, drop_last: bool, replace: bool, dry_run: bool, lake: Path) -> IngestOptions:
+    """How to ingest, when ``lake`` can be written or need not be."""
+    if not dry_run:
+        writable_folder(lake)
     return IngestOptions(resample, drop_last, replace, dry_run, now_ms=time.time_ns() // 1_000_000)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from cli import console
+from cli.output import writable_folder
 from crypto.errors import UsageError
 from crypto.instruments import Kind, parse_key
 from crypto.tiers import TierTable, fixed_tier
@@ -40,7 +41,9 @@ Tier = Annotated[
 Tiers = Annotated[Path | None, typer.Option("--tiers", help="File of the venue's tiers (JSON as ccxt returns it).")]
 AsOf = Annotated[str | None, typer.Option("--as-of", help="Date at which shipped tiers must hold; else the latest.")]
 Seed = Annotated[int, typer.Option("--seed", help="Whole number from 0; the same seed gives the same result.")]
-Output = Annotated[Path, typer.Option("--out", help="Folder for results; each run gets a new one in it.")]
+Output = Annotated[
+    Path, typer.Option("--out", callback=writable_folder, help="Folder for results; each run gets a new one in it.")
+]
 NoPage = Annotated[bool, typer.Option("--no-page", help="Do not write the HTML page.")]
 
 
