@@ -102,6 +102,7 @@ class CarryAlgorithm(QCAlgorithm):
         self.exchange.begin_turn()
         for pair in range(len(self.exchange.world.pairs)):
             self.exchange.decide(pair, self.signal_model, self.allocator, self.risk_guard)
+        self.exchange.rearm_as_planned()
 
     def on_order_event(self, order_event: OrderEvent) -> None:
         """Fills and refusals go into the ledger at the time they happen, which may be before ``on_data``."""

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import JsonFlag, emit, note, out, progress
+from cli.output import writable_folder
 from crypto.errors import OutputError, UsageError
 from crypto.units import DAY_MS, iso, parse_iso
 from data.store.lake import Lake
@@ -43,7 +44,7 @@ BaseUrl = Annotated[str, typer.Option("--base-url", help="Scheme and host instea
 Keys = Annotated[
     Path | None, typer.Option("--credentials", help="TOML file with keys; only you may have rights to it.")
 ]
-LakeOption = Annotated[Path, typer.Option("--lake", help="Folder of the lake.")]
+LakeOption = Annotated[Path, typer.Option("--lake", callback=writable_folder, help="Folder of the lake.")]
 
 DEFAULT_LAKE = Path("data/lake")
 EXIT_PARTIAL = 4

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cli import console
 from cli.console import JsonFlag
+from cli.output import writable_file, writable_folder
 from crypto.errors import UsageError
 from crypto.settings import Settings
 from crypto.units import DAY_MS, iso, parse_iso
@@ -59,7 +60,9 @@ def register(app: typer.Typer) -> None:
 @lean_app.command("export")
 def export(
     lake: Annotated[Path, typer.Option("--lake", help="Folder of the lake.")] = Path("data/lake"),
-    out: Annotated[Path, typer.Option("--out", help="Lean's data folder to write.")] = DEFAULT_DATA,
+    out: Annotated[
+        Path, typer.Option("--out", callback=writable_folder, help="Lean's data folder to write.")
+    ] = DEFAULT_DATA,
     symbol: Annotated[
         list[str] | None, typer.Option("--symbol", help="Only this symbol or venue:kind:SYMBOL; may be repeated.")
     ] = None,
@@ -107,7 +110,10 @@ def config_command(
     end: EndOption = "",
     data: DataOption = DEFAULT_DATA,
     out: Annotated[
-        Path | None, typer.Option("--out", help="File to write; default: backtests/NAME-SEED/lean-config.json.")
+        Path | None,
+        typer.Option(
+            "--out", callback=writable_file, help="File to write; default: backtests/NAME-SEED/lean-config.json."
+        ),
     ] = None,
     launcher: LauncherOption = None,
     venv: VenvOption = None,
@@ -136,7 +142,9 @@ def backtest(
     start: StartOption = "",
     end: EndOption = "",
     data: DataOption = DEFAULT_DATA,
-    out: Annotated[Path, typer.Option("--out", help="Folder in which the run gets a folder.")] = DEFAULT_RESULTS,
+    out: Annotated[
+        Path, typer.Option("--out", callback=writable_folder, help="Folder in which the run gets a folder.")
+    ] = DEFAULT_RESULTS,
     launcher: LauncherOption = None,
     venv: VenvOption = None,
     any_version: Annotated[

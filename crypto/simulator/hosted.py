@@ -58,6 +58,7 @@ from crypto.simulator.strategy import (
     is_quiet,
     note_decision,
     note_signal,
+    rearm_where_pulled,
     switch_on,
 )
 from crypto.simulator.valuation import (
@@ -99,6 +100,7 @@ class HostedExchange:
         self._setup, self.world, self.names = setup, plain(setup.world), setup.names
         self._send = send_order
         self._rules, self.run = self.world.rules[0], self.world.run[0]
+        self._rearm_ms = list(setup.rearm_ms)
         self._rules.latency_ms = 0  # the host fills at once, at the price that the decision saw
         self._bars = cast("Grid", self.world.bars)
         self.attribution = cast("Totals", self.world.attribution)
@@ -308,6 +310,11 @@ class HostedExchange:
         """Trade again after the kill switch, from the present equity on."""
         if self.run.killed == 1:
             switch_on(self.world)
+
+    def rearm_as_planned(self) -> None:
+        """After the decisions of an instant: re-arm where the settings say that a person does by now (risk.rearm)."""
+        while self._rearm_ms and self._rearm_ms[0] <= self.run.time_ms:
+            rearm_where_pulled(self.world, self._rearm_ms.pop(0))
 
     # -- what the strategy wants -------------------------------------------------------------------------------------
 
