@@ -459,10 +459,10 @@ def serving(venue: FakeVenue) -> Iterator[FakeVenue]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield venue
     finally:
         done.set()
-        thread.join(10)
+        thread.join(60)
         loop.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from pathlib import Path
 
@@ -69,11 +70,12 @@ def test_bybits_limit_in_the_envelope(venue: FakeVenue, fetched: Fetch, monkeypa
 def test_retry_after_is_honoured(venue: FakeVenue, fetched: Fetch) -> None:
     venue.faults = [("fundingRate", "429")] * 3  # each says 0.05 s
     outcome = fetched("binance", "funding", T0)
-    assert outcome.waited_s == pytest.approx(0.15, abs=0.02)
+    assert 0.0 < outcome.waited_s < 0.151  # less by what a slow machine had waited already
+    assert venue.faults == []
 
 
-def test_the_venues_own_count_holds_calls_back(venue: FakeVenue) -> None:
-    venue.headers = {"X-MBX-USED-WEIGHT-1M": "2395"}
+def clock_reads(venue: FakeVenue, count: int) -> list[float]:
+    """How long each wait was that a client made of its own accord while it read the venue's clock ``count`` times."""
     slept: list[float] = []
     now = [0.0]
 
@@ -84,12 +86,22 @@ def test_the_venues_own_count_holds_calls_back(venue: FakeVenue) -> None:
     async def run() -> None:
         options = ClientOptions(base=venue.base)
         async with Client(RESTS["binance"], options, clock=lambda: now[0], sleep=sleep) as client:
-            await client.read_clock()
-            venue.headers = {}
-            await client.read_clock()
+            for _ in range(count):
+                await client.read_clock()
+                venue.headers = {}
 
     asyncio.run(run())
-    assert slept == [60.0]
+    return slept
+
+
+def test_retry_after_is_waited_for_to_its_end(venue: FakeVenue) -> None:
+    venue.faults = [("time", "429")] * 3  # each says 0.05 s
+    assert clock_reads(venue, 1) == pytest.approx([0.05] * 3)
+
+
+def test_the_venues_own_count_holds_calls_back(venue: FakeVenue) -> None:
+    venue.headers = {"X-MBX-USED-WEIGHT-1M": "2395"}
+    assert clock_reads(venue, 2) == [60.0]
 
 
 def test_a_ban_ends_the_fetch_and_keeps_what_was_got(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
@@ -141,9 +153,9 @@ def test_what_stays_is_one_message(venue: FakeVenue, fetched: Fetch, lake: Lake,
 
 def test_a_silent_venue_is_given_up(venue: FakeVenue, fetched: Fetch) -> None:
     venue.always["fundingRate"] = "hang"
-    (entry,) = fetched("binance", "funding", T0, timeout_s=0.1, attempts=2).series
+    (entry,) = fetched("binance", "funding", T0, timeout_s=1.0, attempts=2).series
     assert entry.error is not None
-    assert "no answer within 0.1 s (2 attempts)" in entry.error.message
+    assert "no answer within 1 s (2 attempts)" in entry.error.message
 
 
 def test_nobody_there(venue: FakeVenue, fetched: Fetch) -> None:
@@ -283,7 +295,7 @@ def test_a_venue_that_echoes_the_key_gets_it_into_no_message_or_log(
         shown += f"{chain} {chain!r}"
         chain = chain.__cause__
     assert "Illegal characters in *** ***" in shown
-    logged = time.monotonic() + 5.0  # the server writes its own log of the call after it has answered
+    logged = time.monotonic() + 60.0  # the server writes its own log of the call after it has answered
     while "/sapi/v1/margin/interestRateHistory" not in caplog.text and time.monotonic() < logged:
         time.sleep(0.01)
     assert "/sapi/v1/margin/interestRateHistory" in caplog.text
@@ -300,11 +312,12 @@ def test_a_clock_ten_minutes_off_is_named(venue: FakeVenue, fetched: Fetch, lake
     outcome = fetched("binance", "funding", T0, T0 + DAY)
     assert outcome.series[0].status == "complete"
     (note,) = outcome.notes
-    assert "this machine's clock is 600 s behind binance's (GET /fapi/v1/time)" in note
+    # Half of the time that the call took is not known: a second or two on a machine that stood still meanwhile.
+    assert re.search(r"this machine's clock is (599|60[0-9]) s behind binance's \(GET /fapi/v1/time\)", note)
     keys = Credentials("binance", KEY, SECRET, "test")
     (entry,) = fetched("binance", "borrow", T0, T0 + DAY, kind="asset", symbols=("USDT",), credentials=keys).series
     assert entry.error is not None
-    assert "600 s behind" in entry.error.message
+    assert re.search(r"(599|60[0-9]) s behind", entry.error.message)
     assert "set the clock" in entry.error.remedy
 
 
