@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,10 +90,12 @@ def show(
     if snapshot is not None:
         request = SnapshotRequest(kind, unit, weights, _widest_book)
         readings, instant = _of_snapshot(snapshot, asset or [], request, rates, max_age_s, quorum)
+        _check_venues(weight, {item.source.name for reading in readings.values() for item in reading.sources})
         notes: list[str] = []
     else:
         readings, notes, instant = {}, [], 0
         names = _asked(Lake(lake), asset, kind)
+        _check_venues(weight, {key.venue for key in Lake(lake).list()})
         with progress("Rebuilding the oracle", len(names)) as advance:
             for name in names:
                 wanted = _request(name, kind, timeframe, unit, venue, max_age_s, quorum, rates, weights)
@@ -137,11 +140,13 @@ def check(
     if snapshot is not None:
         request = SnapshotRequest(kind, unit, weights, _widest_book)
         readings, instant = _of_snapshot(snapshot, asset or [], request, rates, max_age_s, quorum)
+        _check_venues(weight, {item.source.name for reading in readings.values() for item in reading.sources})
         payload = {"time": iso(instant), "assets": {name: _plain(reading) for name, reading in readings.items()}}
         emit(payload, json, lambda: out.print(_readings_view(readings, instant, [])))
         halted = any(reading.status is Status.HALT for reading in readings.values())
     else:
         names = _asked(Lake(lake), asset, kind)
+        _check_venues(weight, {key.venue for key in Lake(lake).list()})
         found = []
         with progress("Rebuilding the oracle", len(names)) as advance:
             for name in names:
@@ -234,6 +239,18 @@ def _age_limit(seconds: float) -> float:
 
 def _weights(text: str) -> dict[str, float]:
     return {**WEIGHTS, **_numbers("weight", text)}
+
+
+def _check_venues(text: str, venues: set[str]) -> None:
+    """A weight of a venue that gives no price would change nothing, and nobody would notice the slip."""
+    for name in _numbers("weight", text):
+        if name not in venues:
+            close = get_close_matches(name, sorted(venues), n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UsageError(
+                f"--weight {name}: no price comes from a venue of that name{hint}",
+                remedy=f"venues are {', '.join(sorted(venues)) or 'none'}",
+            )
 
 
 def _quote_rates(text: str) -> dict[str, float]:

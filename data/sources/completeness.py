@@ -138,7 +138,7 @@ def prove_rates(times: Integers, lo_ms: int, hi_ms: int, known: Known) -> Proof:
     if len(times) and times[0] - lo_ms > MOST_QUIET_MS:
         gaps += [Gap(lo, hi, 0, Reason.BEFORE_FIRST) for lo, hi in subtract((lo_ms, int(times[0])), unfetched)]
     for quiet in quiet_ranges(times, hi_ms):
-        reason = Reason.EMPTY_TWICE if is_within(quiet, known.empty) else Reason.NOT_ASKED_AGAIN
+        reason = Reason.EMPTY_TWICE if is_within(quiet, known.empty) else Reason.NOT_FETCHED
         gaps += [Gap(lo, hi, 0, reason) for lo, hi in subtract(quiet, unfetched)]
     return Proof(None, len(times), tuple(sorted(gaps, key=lambda gap: gap.lo_ms)))
 
