@@ -45,6 +45,7 @@ def test_a_killed_fetch_goes_on(
 ) -> None:
     settlements = every(HOUR, T0, COUNT, lambda n: n % 17)
     venue.markets["BTCUSDT"].settlements = settlements
+    venue.now_ms = T0 + COUNT * HOUR
     answered = venue._fault
 
     def no_more(path: str) -> str:
