@@ -45,7 +45,7 @@ class CarryAlgorithm(QCAlgorithm):
         self.run_settings = settings = load_settings(ROOT / parameters.config, parameters.settings)
         check_conventions(settings)
         self.market = market = load_lean_market(Path(Globals.data_folder), settings)
-        setup = build(settings, market, tiers_of(settings))
+        setup = build(settings, market, tiers_of(settings, ROOT))
 
         self.order_desk = OrderDesk(self)
         self.exchange = HostedExchange(setup, self.order_desk.send)
@@ -70,9 +70,9 @@ class CarryAlgorithm(QCAlgorithm):
         self.set_end_date(moment(feed.end_ms - 1))
         cash = starting_cash(self.exchange)
         currency = settings.run.account_currency
-        self.set_account_currency(currency, cash.pop(currency, 0.0))
-        for asset, amount in cash.items():
-            self.set_cash(asset, amount)
+        self.set_account_currency(currency, cash.pop(currency, (0.0, 1.0))[0])
+        for asset, (amount, price) in cash.items():
+            self.set_cash(asset, amount, price)
         self.settings.trading_days_per_year = 365
         self.settings.minimum_order_margin_portfolio_percentage = 0
         self.set_brokerage_model(CarryBrokerage(settings, self.exchange, self.legs, self.order_desk, feed))
@@ -107,7 +107,9 @@ class CarryAlgorithm(QCAlgorithm):
         """Fills and refusals go into the ledger at the time they happen, which may be before ``on_data``."""
         self.order_desk.on_event(order_event)
 
-    def on_margin_call(self, requests: list[SubmitOrderRequest]) -> list[SubmitOrderRequest]:  # type: ignore[override]
+    def on_margin_call(  # type: ignore[override]  # the stub says None, for which a real engine ends the run (C.4)
+        self, requests: list[SubmitOrderRequest]
+    ) -> list[SubmitOrderRequest]:
         """Only where Lean's own margin calls are switched on again: both legs of a pair shrink together."""
         return whole_pairs(self.legs.legs, requests)
 
