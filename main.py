@@ -12,6 +12,7 @@ from crypto.simulator.hosted import HostedExchange
 from crypto.simulator.setup import build
 from crypto.units import DAY_MS
 from crypto.venues.registry import instrument
+from data.lean_folder.custom_series import check_custom_series
 from data.lean_market import load_lean_market
 from data.settings import load_settings
 from data.tiers import tiers_of
@@ -44,12 +45,14 @@ class CarryAlgorithm(QCAlgorithm):
             raise RefusedError("this version only runs backtests", remedy="run it with lean backtest, not lean live")
         self.run_settings = settings = load_settings(ROOT / parameters.config, parameters.settings)
         check_conventions(settings)
-        self.market = market = load_lean_market(Path(Globals.data_folder), settings)
+        data_folder = Path(Globals.data_folder)
+        self.market = market = load_lean_market(data_folder, settings)
         setup = build(settings, market, tiers_of(settings, ROOT))
 
         self.order_desk = OrderDesk(self)
         self.exchange = HostedExchange(setup, self.order_desk.send)
         instruments = tuple(instrument(key, settings.instruments) for key in setup.names.instruments)
+        check_custom_series(data_folder, instruments, parameters.series)
         self.legs = LegBook(self.exchange, instruments)
         self.feed = BarFeed(self.exchange, self.legs, market, settings, self._decide)
         self.order_desk.connect(self.exchange, self.legs, self.feed)

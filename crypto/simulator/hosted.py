@@ -420,8 +420,8 @@ class HostedExchange:
         """A fill of ``lots`` (signed) at ``price`` with the fee as a fraction of its value; ``order`` -1: not ours.
 
         ``spot_open``: open of the pair's spot bar that closed now, which splits the fill of a resting perp order into
-        basis and delta. Returns what the venue books because of it and the host has not: asset and amount of interest charged at
-        borrowing, and of a settlement corrected by a fill inside the venue's grace seconds.
+        basis and delta. Returns what the venue books because of it and the host has not: asset and amount of interest
+        charged at borrowing, and of a settlement corrected by a fill inside the venue's grace seconds.
         """
         self.attribute_moves()
         self.risk.moved = True

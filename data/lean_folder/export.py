@@ -138,7 +138,7 @@ def _export_all(
     done: list[Exported] = []
     empty: list[Skipped] = []
     pending: deque[_Pending] = deque()
-    claimed = {place.rate_path for job in jobs for place in job.rate_places}
+    claimed = {place.rate_path for job in jobs if job.closes for place in job.rate_places}
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
             for job in jobs:

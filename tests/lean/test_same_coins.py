@@ -16,8 +16,8 @@ from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
 from data.lean_market import load_lean_market
 from data.settings import load_settings
-from data.tiers import tiers_of
 from data.store.rows import Columns
+from data.tiers import tiers_of
 from tests.lean import engine
 from tests.lean.conftest import CONFIG, PERIOD
 from tests.lean.folder import PERP, columns, write_folder
