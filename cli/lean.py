@@ -73,7 +73,7 @@ def export(
         typer.Option("--data-folder-of-lean", help="Lean's own Data folder: its symbols and hours are kept as well."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Settings file whose instruments and tolerance count.")
+        Path | None, typer.Option("--config", help="Settings file whose instruments, tolerance and oracle count.")
     ] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -96,6 +96,7 @@ def export(
         tolerance_ms=settings.data.settlement_tolerance_ms,
         overrides=settings.instruments,
         lean_data=lean_data,
+        with_sources=settings.oracle.enabled,
     )
     with console.progress("Exporting series", exporter.job_count(Lake(lake), options)) as advance:
         outcome = exporter.export(Lake(lake), out, options, advance)
@@ -195,10 +196,13 @@ def _job(config: Path, overrides: list[str], data: Path) -> LeanJob:
     """A job whose settings and data are right; raises for the first thing that is not."""
     from data.lean_config import make_job
     from data.lean_folder.readiness import check_ready
+    from data.lean_market import load_lean_market
     from data.settings import load_settings
 
     settings = load_settings(config, overrides)
     period = check_ready(data, settings)
+    if settings.oracle.enabled:
+        load_lean_market(data, settings)  # its sources are looked at as the run will, which takes under a second
     return make_job(PROJECT, config, overrides, settings, data, period)
 
 
