@@ -161,7 +161,7 @@ async def test_a_settlement_that_passes_is_read_back_recorded_and_replayed(tmp_p
         times = replace(TIMES, settlement_waits=(0.0, 0.1, 0.2), silence_scale=1.0)
         feed = Feed(plans, FeedOptions(tmp_path, proxy=False, times=times), reader)
         task = asyncio.create_task(feed.run())
-        await until(lambda: feed.engine.watch.dump())
+        await until(feed.engine.watch.dump)
         heard.set()
         await until(lambda: feed.engine.settled)
         held = feed.snapshot()["instruments"]["binance:linear:BTCUSDT"]["settled"]
