@@ -7,19 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from rich import box
 from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
-from cli.console import JsonFlag, emit, out, progress
+from cli.console import JsonFlag, emit, note, out, progress
+from cli.oracle_view import plain, plain_series, readings_view, series_view, synthetic_notes
 from crypto.errors import DataError, UsageError
 from crypto.oracle import OracleReading, Source, evaluate
-from crypto.oracle_composite import ALTS, MAJOR_ASSETS, MAJORS, Rules, Status, Verdict
-from crypto.units import BPS, iso, parse_iso, timeframe_ms
-from data.oracle_series import INPUTS, WEIGHTS, OracleRequest, OracleSeries, assets, rebuild
+from crypto.oracle_composite import ALTS, MAJOR_ASSETS, MAJORS, Rules, Status
+from crypto.units import iso, parse_iso, timeframe_ms
+from data.oracle_series import INPUTS, WEIGHTS, OracleRequest, assets, rebuild
 from data.oracle_snapshot import SnapshotRequest, parse_snapshot, read_snapshot
 from data.store.delimited import parse_assignments
 from data.store.lake import Lake
@@ -27,8 +24,6 @@ from data.store.lake import Lake
 DEFAULT_LAKE = Path("data/lake")
 EXIT_HALTED = 4
 _MAX_SPREAD = {True: 0.005, False: 0.02}
-_EPISODES_SHOWN = 8
-_STYLES = {Status.OK: "green", Status.DEGRADED: "yellow", Status.HALT: "bold red"}
 
 LakeOption = Annotated[Path, typer.Option("--lake", help="Folder of the lake.")]
 Asset = Annotated[list[str] | None, typer.Option("--asset", help="Base asset such as BTC; repeatable.")]
@@ -85,7 +80,7 @@ def show(
 
     Example: carry oracle show --asset BTC --snapshot recording/feed.sock
     """
-    weights, rates = _weights(weight), _quote_rates(quote_rate)
+    weights, rates = _weights(weight), _quote_rates(quote_rate, unit)
     if snapshot is not None:
         request = SnapshotRequest(kind, unit, weights, _widest_book)
         readings, instant = _of_snapshot(snapshot, asset or [], request, rates, max_age_s, quorum)
@@ -98,16 +93,17 @@ def show(
                 wanted = _request(name, kind, timeframe, unit, venue, max_age_s, quorum, rates, weights)
                 series = rebuild(Lake(lake), wanted, at and _before(at, timeframe), at)
                 readings[name], instant = series.reading(-1), int(series.close_ms[-1])
-                notes += [*series.notes, *_synthetic(series)]
+                notes += [*series.notes, *synthetic_notes(series)]
                 advance(1)
+    _warn_of_unused(weight, rates, _names(readings))
     payload = {
         "time": iso(instant),
         "unit": unit,
         "kind": kind,
-        "assets": {name: _plain(reading) for name, reading in readings.items()},
+        "assets": {name: plain(reading) for name, reading in readings.items()},
         "notes": list(dict.fromkeys(notes)),
     }
-    emit(payload, json, lambda: out.print(_readings_view(readings, instant, list(dict.fromkeys(notes)))))
+    emit(payload, json, lambda: out.print(readings_view(readings, instant, list(dict.fromkeys(notes)))))
 
 
 def check(
@@ -132,13 +128,14 @@ def check(
 
     Example: carry oracle check --asset BTC --kind last --from 2025-10-10 --to 2025-10-12
     """
-    weights, rates = _weights(weight), _quote_rates(quote_rate)
+    weights, rates = _weights(weight), _quote_rates(quote_rate, unit)
     payload: dict[str, Any]
     if snapshot is not None:
         request = SnapshotRequest(kind, unit, weights, _widest_book)
         readings, instant = _of_snapshot(snapshot, asset or [], request, rates, max_age_s, quorum)
-        payload = {"time": iso(instant), "assets": {name: _plain(reading) for name, reading in readings.items()}}
-        emit(payload, json, lambda: out.print(_readings_view(readings, instant, [])))
+        _warn_of_unused(weight, rates, _names(readings))
+        payload = {"time": iso(instant), "assets": {name: plain(reading) for name, reading in readings.items()}}
+        emit(payload, json, lambda: out.print(readings_view(readings, instant, [])))
         halted = any(reading.status is Status.HALT for reading in readings.values())
     else:
         names = _asked(Lake(lake), asset, kind)
@@ -148,8 +145,11 @@ def check(
                 wanted = _request(name, kind, timeframe, unit, venue, max_age_s, quorum, rates, weights)
                 found.append(rebuild(Lake(lake), wanted, start, end))
                 advance(1)
-        payload = {"lake": str(lake), "kind": kind, "assets": [_plain_series(series) for series in found]}
-        emit(payload, json, lambda: out.print(Group(*(_series_view(series) for series in found))))
+        _warn_of_unused(
+            weight, rates, {(item.key.venue, item.terms.quote) for series in found for item in series.sources}
+        )
+        payload = {"lake": str(lake), "kind": kind, "assets": [plain_series(series) for series in found]}
+        emit(payload, json, lambda: out.print(Group(*(series_view(series) for series in found))))
         halted = any((series.arrays.status == Status.HALT).any() for series in found)
     if halted:
         raise typer.Exit(EXIT_HALTED)
@@ -201,12 +201,13 @@ def _of_snapshot(
     max_age_s: float | None,
     quorum: int,
 ) -> tuple[dict[str, OracleReading], int]:
-    held = parse_snapshot(read_snapshot(path), path.name, request, MAJORS)
+    conversions = MAJORS if max_age_s is None else MAJORS._replace(max_age_ms=1000.0 * _age_limit(max_age_s))
+    held = parse_snapshot(read_snapshot(path), path.name, request, conversions)
     readings = {}
     for name in asked or _on_several_venues(held.sources):
         rules = _rules(name, quorum)
         if max_age_s is not None:
-            rules = rules._replace(max_age_ms=1000.0 * _age_limit(max_age_s))
+            rules = rules._replace(max_age_ms=conversions.max_age_ms)
         if name in held.sources:
             readings[name] = evaluate(held.sources[name], {**held.quote_rates, **rates}, request.unit, rules)
     missing = [name for name in asked if name not in readings]
@@ -236,8 +237,28 @@ def _weights(text: str) -> dict[str, float]:
     return {**WEIGHTS, **_numbers("weight", text)}
 
 
-def _quote_rates(text: str) -> dict[str, float]:
-    return _numbers("quote-rate", text)
+def _quote_rates(text: str, unit: str) -> dict[str, float]:
+    rates = _numbers("quote-rate", text)
+    if unit in rates:
+        raise UsageError(
+            f"--quote-rate {unit}={rates[unit]:g}: {unit} is the common quote, so its rate is 1",
+            remedy="state other quotes in it, or name another common quote with --unit",
+        )
+    return rates
+
+
+def _names(readings: Mapping[str, OracleReading]) -> set[tuple[str, str]]:
+    """Venue and quote of every source."""
+    return {(item.source.name, item.source.quote) for reading in readings.values() for item in reading.sources}
+
+
+def _warn_of_unused(weight: str, rates: Mapping[str, float], sources: set[tuple[str, str]]) -> None:
+    """Say which names of ``--weight`` and ``--quote-rate`` no source has: a slip of the pen would go unseen."""
+    venues, quotes = {venue for venue, _ in sources}, {quote for _, quote in sources}
+    for venue in sorted(set(parse_assignments("weight", weight)) - venues):
+        note(f"--weight {venue}: no source is of that venue (sources: {', '.join(sorted(venues))})")
+    for quote in sorted(set(rates) - quotes):
+        note(f"--quote-rate {quote}: no source is quoted in it (quotes: {', '.join(sorted(quotes))})")
 
 
 def _numbers(flag: str, text: str) -> dict[str, float]:
@@ -254,155 +275,3 @@ def _numbers(flag: str, text: str) -> dict[str, float]:
 
 def _before(at: str, timeframe: str) -> str:
     return iso(parse_iso(at) - timeframe_ms(timeframe))
-
-
-def _synthetic(series: OracleSeries) -> list[str]:
-    return ["SYNTHETIC prices: generated, not traded"] if series.synthetic else []
-
-
-def _plain(reading: OracleReading) -> dict[str, Any]:
-    return {
-        "value": reading.value,
-        "status": reading.status.name,
-        "oldest_ms": reading.oldest_ms,
-        "dispersion_bps": reading.dispersion / BPS,
-        "used": list(reading.used),
-        "rejected": {name: verdict.name.lower() for name, verdict in reading.rejected.items()},
-        "sources": [
-            {
-                "venue": item.source.name,
-                "price": item.source.price,
-                "quote": item.source.quote,
-                "common_price": item.common_price,
-                "deviation_bps": item.deviation / BPS,
-                "age_ms": item.source.age_ms,
-                "weight": item.source.weight,
-                "verdict": item.verdict.name.lower(),
-            }
-            for item in reading.sources
-        ],
-    }
-
-
-def _readings_view(readings: Mapping[str, OracleReading], instant: int, notes: list[str]) -> Group:
-    parts: list[Table | Text] = []
-    for name, reading in readings.items():
-        value = "no value" if np.isnan(reading.value) else f"{reading.value:,.10g} {reading.unit}"
-        parts.append(
-            Text.assemble(
-                (f"{name} {value}  ", "bold"), (reading.status.name, _STYLES[reading.status]), f"  at {iso(instant)}"
-            )
-        )
-        parts.append(_sources_table(reading))
-    return Group(*parts, *(Text(note, style="dim") for note in notes))
-
-
-def _sources_table(reading: OracleReading) -> Table:
-    table = _table(("venue", "price", "quote", f"in {reading.unit}", "off, bps", "age, s", "weight", ""))
-    for item in reading.sources:
-        is_used = item.verdict is Verdict.USED
-        table.add_row(
-            item.source.name,
-            _shown(item.source.price),
-            item.source.quote,
-            _shown(item.common_price),
-            f"{item.deviation / BPS:+.1f}" if np.isfinite(item.deviation) else "",
-            f"{item.source.age_ms / 1000:,.1f}" if np.isfinite(item.source.age_ms) else "",
-            f"{item.source.weight:g}",
-            Text(item.verdict.name.lower().replace("_", " "), style="green" if is_used else "yellow"),
-        )
-    return table
-
-
-def _shown(price: float) -> str:
-    return f"{price:,.10g}" if np.isfinite(price) else "none"
-
-
-def _table(headings: tuple[str, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if index == 0 or not heading else "right", no_wrap=True)
-    return table
-
-
-def _plain_series(series: OracleSeries) -> dict[str, Any]:
-    status = series.arrays.status
-    return {
-        "asset": series.request.asset,
-        "unit": series.request.unit,
-        "timeframe": series.request.timeframe,
-        "from": iso(int(series.close_ms[0])),
-        "to": iso(int(series.close_ms[-1])),
-        "synthetic": series.synthetic,
-        "instants": {item.name: int((status == item).sum()) for item in Status},
-        "episodes": [
-            {"from": iso(first), "to": iso(last), "status": worst.name, "instants": count}
-            for first, last, worst, count in _episodes(series)
-        ],
-        "widest": _widest(series),
-        "sources": [
-            {
-                "series": str(source.key),
-                "quote": source.terms.quote,
-                "multiplier": source.terms.multiplier,
-                "weight": source.weight,
-                "verdicts": {
-                    item.name.lower(): int((series.arrays.verdict[:, index] == item).sum())
-                    for item in Verdict
-                    if (series.arrays.verdict[:, index] == item).any()
-                },
-            }
-            for index, source in enumerate(series.sources)
-        ],
-        "notes": list(series.notes),
-    }
-
-
-def _episodes(series: OracleSeries) -> list[tuple[int, int, Status, int]]:
-    """Stretches of instants that were not OK: first, last, worst status, and how many instants."""
-    status = series.arrays.status
-    bad = np.flatnonzero(status != Status.OK)
-    groups = np.split(bad, np.flatnonzero(np.diff(bad) > 1) + 1) if len(bad) else []
-    return [
-        (int(series.close_ms[rows[0]]), int(series.close_ms[rows[-1]]), Status(int(status[rows].max())), len(rows))
-        for rows in groups
-    ]
-
-
-def _widest(series: OracleSeries) -> dict[str, Any] | None:
-    """Instant at which the used prices lay furthest apart."""
-    dispersion = series.arrays.dispersion
-    if not np.isfinite(dispersion).any():
-        return None
-    row = int(np.nanargmax(dispersion))
-    return {
-        "time": iso(int(series.close_ms[row])),
-        "dispersion_bps": float(dispersion[row]) / BPS,
-        "status": Status(int(series.arrays.status[row])).name,
-    }
-
-
-def _series_view(series: OracleSeries) -> Group:
-    plain = _plain_series(series)
-    total = len(series.close_ms)
-    head = Text.assemble((f"{plain['asset']} {series.request.kind}", "bold"), f"  {plain['from']} .. {plain['to']}  ")
-    for status in Status:
-        count = plain["instants"][status.name]
-        head.append(f"{status.name} {count:,} ({100 * count / total:.2f} %)  ", _STYLES[status] if count else "dim")
-    table = _table(("venue", "quote", "weight", "used", "rejected"))
-    for source in plain["sources"]:
-        verdicts = dict(source["verdicts"])
-        used = verdicts.pop("used", 0)
-        why = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in verdicts.items())
-        table.add_row(source["series"], source["quote"], f"{source['weight']:g}", f"{used:,}", why or "none")
-    parts: list[Table | Text] = [head, table]
-    if plain["widest"]:
-        widest = plain["widest"]
-        parts.append(Text(f"widest: {widest['dispersion_bps']:.1f} bps at {widest['time']} ({widest['status']})"))
-    episodes = sorted(_episodes(series), key=lambda item: (-int(item[2]), -item[3]))
-    for first, last, worst, count in episodes[:_EPISODES_SHOWN]:
-        parts.append(Text(f"{worst.name} {iso(first)} .. {iso(last)}: {count:,} instants", _STYLES[worst]))
-    if len(episodes) > _EPISODES_SHOWN:
-        parts.append(Text(f"and {len(episodes) - _EPISODES_SHOWN:,} more stretches; --json lists all", style="dim"))
-    notes = [*series.notes, *_synthetic(series)]
-    return Group(*parts, *(Text(note, style="dim") for note in notes), Text())
