@@ -121,8 +121,14 @@ def _errors(made: Mapping[str, Floats], target: Floats, overlap: int) -> list[di
 
 
 def _sign_hits(forecast: Floats, came: Floats) -> float:
-    """Share of forecasts with the right sign, per cent; NaN for a method that never names one."""
-    return float((np.sign(forecast) == np.sign(came)).mean()) * 100.0 if forecast.any() else float("nan")
+    """Share of forecasts with the right sign, per cent, where one came: a rate of zero has none.
+
+    NaN for a method that never names a sign.
+    """
+    signed = came != 0.0
+    if not (forecast.any() and signed.any()):
+        return float("nan")
+    return float((np.sign(forecast[signed]) == np.sign(came[signed])).mean()) * 100.0
 
 
 LEADS_HOURS = (0.0167, 0.25, 1.0, 4.0, 8.0)

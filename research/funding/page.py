@@ -108,14 +108,14 @@ def _tiles(study: Study) -> str:
     ranking = study.ranking
     profitable = float((screened["net_percent_a_year"] > 0).sum())
     switched = int(summary["intervals_hours"].str.contains(">").sum())
-    known = int(screened["round_trip_bps"].notna().sum())
+    known = int(screened["net_percent_a_year"].notna().sum())
     tiles = (
         (
             "Median of the means",
             f"{signed(_median(screened['mean_percent_a_year']), 1)} %",
             f"a year, last {study.settings['lookback_days']:g} days",
         ),
-        ("Pay after costs", number(profitable, 0), f"of {known} contracts with known costs"),
+        ("Pay after costs", number(profitable, 0), f"of {known} contracts with known costs and rates in those days"),
         ("Hours with a positive rate", f"{number(_median(summary['positive_share_percent_of_hours']), 0)} %", "median"),
         ("Half-life", f"{number(_median(lives['half_life_hours']), 0)} h", "median over contracts and intervals"),
         ("Changed their interval", number(switched, 0), f"of {len(summary)} contracts, within the data"),
@@ -258,7 +258,7 @@ def _flips(frame: pd.DataFrame) -> str:
         "mean_negative_run_hours": "Mean run < 0, h",
         "median_negative_run_hours": "Median",
         "longest_negative_run_hours": "Longest",
-        "now": "Now",
+        "now": "At the end",
         "current_run_hours_so_far": "For so far, h",
     }
     words = frame["current_sign"].map({1: "positive", -1: "negative", 0: "zero"})
