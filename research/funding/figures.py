@@ -278,7 +278,8 @@ def _named(row: Any) -> str:
 
 def universe_figure(screened: pd.DataFrame) -> Figure:
     """Mean against variability of every contract, coloured by its present interval."""
-    table = screened.assign(now=[text.rsplit(">", 1)[-1] for text in screened["intervals_hours"]])
+    drawn = screened[screened["mean_percent_a_year"].notna() & screened["deviation_percent_a_year"].notna()]
+    table = drawn.assign(now=[text.rsplit(">", 1)[-1] for text in drawn["intervals_hours"]])
     data = []
     for index, interval in enumerate(sorted(set(table["now"]), key=float)):
         rows = table[table["now"] == interval]
