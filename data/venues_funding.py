@@ -30,7 +30,8 @@ FUNDING_RULES: Mapping[str, FundingRule] = {
         "a day; N hours by contract, shorter for a while after a rate at the limit",
         "2026-11",
         "Bybit help centre, 'Introduction to Funding Rate', and announcement page 'Funding Rate' (read 2026-11); "
-        "limits and interval by contract: upperFundingRate, lowerFundingRate, fundingInterval of /v5/market/instruments-info",
+        "limits and interval by contract: upperFundingRate, lowerFundingRate, fundingInterval of "
+        "/v5/market/instruments-info",
     ),
     "okx": FundingRule(
         "8, 4, 2 or 1 h: one step shorter at each settlement at the cap or floor, back when the premium is normal; "
