@@ -22,7 +22,7 @@ from crypto.venues.registry import VENUES
 from crypto.worked.contracts import DEFAULT_FEE_TIER
 from data.contract_terms import contract_terms
 from research.funding.forecasts import strategy_forecast
-from research.funding.history import FundingHistories, FundingHistory
+from research.funding.history import FundingHistories, FundingHistory, require_positive
 from research.funding.tables import (
     A_YEAR,
     BPS,
@@ -134,6 +134,9 @@ def screen(
     more than ``largest_gap_days`` before that of the others: it was delisted, or its data are not up to date.
     ``spot_leg``: the shipped spot instrument on the same venue, in the perp's quote where there is one.
     """
+    require_positive(half_life_hours=half_life_hours, largest_gap_days=largest_gap_days)
+    if not lookback_days > 0:
+        raise UsageError(f"lookback_days = {lookback_days} is not above 0", remedy="give days; inf is all history")
     given = costs or Costs()
     end_ms = histories.end_ms
     rows = [
@@ -241,6 +244,7 @@ class RankingTest:
 
 def ranking_test(histories: FundingHistories, days: float = 14.0) -> RankingTest:
     """Rank by mean funding of one period, look at the next: what a screen by past funding would have earned."""
+    require_positive(days=days)
     end_ms = histories.end_ms
     split_ms = end_ms - round(days * HOURS_OF_A_DAY * HOUR_MS)
     first, second = [], []
@@ -295,9 +299,22 @@ def tradable_pairs(
                 "reason": reason,
             }
         )
-    frame = pd.DataFrame(rows).sort_values("tradable", ascending=False, kind="stable", ignore_index=True)
-    frame["weight"] = np.where(frame["tradable"], 1.0 / max(1, taken), 0.0)
+    frame = pd.DataFrame(rows, columns=_PAIR_COLUMNS).sort_values(
+        "tradable", ascending=False, kind="stable", ignore_index=True
+    )
+    frame["weight"] = np.where(frame["tradable"].astype(bool), 1.0 / max(1, taken), 0.0)
     return frame
+
+
+_PAIR_COLUMNS = (
+    "perp",
+    "spot",
+    "net_percent_a_year",
+    "forecast_percent_a_year",
+    "break_even_days",
+    "tradable",
+    "reason",
+)
 
 
 def _why_not(row: dict[Any, Any], least: float, venues: Sequence[str]) -> str:
@@ -320,7 +337,7 @@ def _why_not(row: dict[Any, Any], least: float, venues: Sequence[str]) -> str:
 
 def settings_text(pairs: pd.DataFrame) -> str:
     """The tradable pairs as ``[[pairs]]`` tables for a settings file."""
-    chosen = pairs[pairs["tradable"]]
+    chosen = pairs[pairs["tradable"].astype(bool)]
     return "\n".join(
         f'[[pairs]]\nspot = "{row.spot}"\nperp = "{row.perp}"\nweight = {row.weight:.6g}\n'
         for row in chosen.itertuples()

@@ -13,7 +13,7 @@ from crypto import funding_statistics as statistics
 from crypto.market import Floats, Integers
 from crypto.pipeline.features import observe_settlement
 from crypto.units import HOUR_MS
-from research.funding.history import FundingHistories, FundingHistory
+from research.funding.history import FundingHistories, FundingHistory, require_positive
 from research.funding.tables import A_YEAR, BPS, identity
 
 HALF_LIVES_HOURS = (24.0, 72.0, 168.0)
@@ -24,8 +24,9 @@ NEXT = "next settlement"
 def strategy_forecast(contract: FundingHistory, half_life_hours: float) -> Floats:
     """The strategy's forecast after each settlement, fraction per hour: the same code as in its features.
 
-    NaN before the first known rate.
+    NaN before the first known rate. ``UsageError`` for a half-life that is not positive.
     """
+    require_positive(half_life_hours=half_life_hours)
     weights = statistics.forecast_weights(contract.interval_hours, half_life_hours).tolist()
     row = SimpleNamespace(funding_per_hour=float("nan"), funding_seen=0)
     found = np.empty(len(contract.rate))
@@ -64,6 +65,8 @@ def forecast_errors(
     ``mae_less_than_last_rate``: mean absolute error of the last rate less that of the method (positive: the method is
     better); interval by Newey-West with as many lags as forecasts overlap (Diebold and Mariano 1995).
     """
+    for horizon in horizons_hours:
+        require_positive(horizon_hours=horizon)
     rows: list[dict[str, Any]] = []
     for contract in histories.contracts:
         made = forecasts(contract, half_lives_hours)

@@ -16,7 +16,7 @@ from crypto.errors import UsageError
 from crypto.funding import sums_by_year
 from crypto.market import Floats, Integers
 from crypto.units import DAY_MS, HOUR_MS, HOURS_PER_YEAR
-from research.funding.history import FundingHistories, FundingHistory
+from research.funding.history import FundingHistories, FundingHistory, require_positive
 
 PERCENT = 100.0
 BPS = 1e4
@@ -202,6 +202,8 @@ def persistence_of(contract: FundingHistory) -> dict[float, statistics.Autoregre
 
 def autocorrelations(histories: FundingHistories, lags_hours: Sequence[int] = LAGS_HOURS) -> pd.DataFrame:
     """Correlation of rates exactly a lag apart, with the band in which it would lie 95 % of the time without any."""
+    for lag in lags_hours:
+        require_positive(lag_hours=lag)
     rows = []
     for contract in histories.contracts:
         for lag in lags_hours:

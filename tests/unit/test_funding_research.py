@@ -412,6 +412,22 @@ def test_what_makes_no_sense_is_refused(lake: Path) -> None:
             funding.spreads(histories, hours)
     with pytest.raises(UsageError, match="not a number"):
         funding.tradable_pairs(funding.screen(histories), least_net_percent_a_year=math.nan)
+    for refused in (
+        lambda: funding.autocorrelations(histories, [0]),
+        lambda: funding.forecast_errors(histories, [-72]),
+        lambda: funding.forecast_errors(histories, horizons_hours=[0]),
+        lambda: funding.screen(histories, half_life_hours=0),
+        lambda: funding.screen(histories, lookback_days=math.nan),
+        lambda: funding.ranking_test(histories, days=0),
+    ):
+        with pytest.raises(UsageError, match="above 0"):
+            refused()
+    with pytest.raises(DataError, match="no funding history to look at"):
+        FundingHistories(())
+    nothing = funding.tradable_pairs(funding.screen(histories).iloc[:0])
+    assert nothing.empty
+    assert funding.settings_text(nothing) == ""
+    assert len(funding.load(lake, "BTCUSDT", venues="binance").contracts) == 1
     # A holding period is rounded to whole hours once, for the screen and for net carry alike.
     costs = funding.Costs(holding_hours=100.4)
     assert funding.net_carry(histories, costs)["net_percent_a_year"].iloc[0] == pytest.approx(
