@@ -65,8 +65,8 @@ def forecast_errors(
     ``mae_less_than_last_rate``: mean absolute error of the last rate less that of the method (positive: the method is
     better); interval by Newey-West with as many lags as forecasts overlap (Diebold and Mariano 1995).
     """
-    for horizon in horizons_hours:
-        require_positive(horizon_hours=horizon)
+    for hours in horizons_hours:
+        require_positive(horizon_hours=hours)
     rows: list[dict[str, Any]] = []
     for contract in histories.contracts:
         made = forecasts(contract, half_lives_hours)
