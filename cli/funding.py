@@ -209,7 +209,11 @@ def forecast(
                 f"--predicted is of one contract, but there are {names}", remedy="use --symbol and --venue"
             )
         contract = histories.contracts[0]
-        table = funding.prediction_errors(contract, funding.read_predictions(predicted, contract.key))
+        rates = funding.read_predictions(predicted, contract.key)
+        table = funding.prediction_errors(contract, rates)
+        counted = int(table["predictions"].sum())
+        if counted < len(rates):
+            note(f"{len(rates) - counted:,} of {len(rates):,} predictions are too early, too late or of no settlement")
     else:
         ahead = _whole_hours("--horizons", horizons)
         table = funding.forecast_errors(histories, _numbers("--half-lives", half_lives), ahead)

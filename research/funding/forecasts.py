@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from crypto import funding_statistics as statistics
+from crypto.errors import DataError
 from crypto.market import Floats, Integers
 from crypto.pipeline.features import observe_settlement
-from crypto.units import HOUR_MS
+from crypto.units import HOUR_MS, iso
 from research.funding.history import FundingHistories, FundingHistory, require_positive
 from research.funding.tables import A_YEAR, BPS, identity
 
@@ -145,6 +146,7 @@ def prediction_errors(
     ``predicted`` has ``time_ms`` (when it was published), ``settlement_ms`` (of the settlement it is for) and
     ``predicted_rate`` (fraction per interval). Each prediction is counted in the first of the ascending ``lead_hours``
     that is not below its lead; later ones than the settlement, and longer ones, are left out. Rates in bps.
+    ``DataError`` when none is left.
     """
     wanted = (predicted["settlement_ms"].to_numpy(np.int64) + HOUR_MS // 2) // HOUR_MS * HOUR_MS
     places = np.minimum(np.searchsorted(contract.time_ms, wanted), len(contract.time_ms) - 1)
@@ -153,6 +155,13 @@ def prediction_errors(
     usable = (contract.time_ms[places] == wanted) & (lead >= 0) & np.isfinite(paid)
     error = (predicted["predicted_rate"].to_numpy(np.float64) - paid) * BPS
     bucket: Integers = np.searchsorted(np.asarray(lead_hours), lead)
+    if not (usable & (bucket < len(lead_hours))).any():
+        raise DataError(
+            f"none of {len(predicted)} predicted rates is for a settlement of {contract.name} within"
+            f" {max(lead_hours):g} h of it",
+            remedy=f"times are milliseconds since 1970; settlements are held from {iso(int(contract.time_ms[0]))} to"
+            f" {iso(int(contract.time_ms[-1]))}",
+        )
     rows = []
     for index, hours in enumerate(lead_hours):
         chosen = error[usable & (bucket == index)]

@@ -283,6 +283,19 @@ def test_errors_of_a_predicted_rate_by_lead(lake: Path, tmp_path: Path) -> None:
         funding.read_predictions(tmp_path / "bad.csv", contract.key)
 
 
+def test_predictions_that_fit_no_settlement_are_named(lake: Path, tmp_path: Path) -> None:
+    histories = one(lake, [8] * 3, [1e-4] * 3)
+    (contract,) = histories.contracts
+    path = tmp_path / "predicted.csv"
+    # Seconds in place of milliseconds: years before the first settlement.
+    path.write_text(f"time_ms,settlement_ms,predicted_rate\n{T0 // 1000},{T0 // 1000 + 28_800},0.0001\n")
+    with pytest.raises(DataError, match="none of 1 predicted rates is for a settlement of binance BTCUSDT within 8 h"):
+        funding.prediction_errors(contract, funding.read_predictions(path, contract.key))
+    path.write_text(f"time_ms,settlement_ms,predicted_rate\n{T0},{T0 + 8 * HOUR},inf\n")
+    with pytest.raises(DataError, match="'predicted_rate' has an infinite value"):
+        funding.read_predictions(path, contract.key)
+
+
 def test_predictions_come_out_of_the_rows_that_a_feed_wrote(lake: Path, tmp_path: Path) -> None:
     (contract,) = one(lake, [8] * 4, [1e-4, 2e-4, 3e-4, 4e-4]).contracts
     settled = T0 + 16 * HOUR
