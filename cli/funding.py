@@ -160,7 +160,7 @@ def persistence(
 
     histories = _load(rates)
     if lags:
-        table = funding.autocorrelations(histories, [int(hours) for hours in _numbers("--lags", lags)])
+        table = funding.autocorrelations(histories, _whole_hours("--lags", lags))
     else:
         table = funding.persistence(histories)
     _show("persistence", table, histories, shown)
@@ -181,7 +181,9 @@ def spread(
     histories = _load(rates)
     table = funding.spreads(histories, window_hours)
     if table.empty:
-        note("no base asset has funding on two venues at once: ingest another venue, or widen --symbol")
+        note(
+            "no two venues cover two whole windows of one asset: ingest another venue, widen --symbol, shorten windows"
+        )
     _show("spread", table, histories, shown)
 
 
@@ -216,9 +218,13 @@ def forecast(
                 f"--predicted is of one contract, but there are {names}", remedy="use --symbol and --venue"
             )
         contract = histories.contracts[0]
-        table = funding.prediction_errors(contract, funding.read_predictions(predicted, contract.key))
+        said = funding.read_predictions(predicted, contract.key)
+        table = funding.prediction_errors(contract, said)
+        counted = int(table["predictions"].sum())
+        if counted < len(said):
+            note(f"{len(said) - counted:,} of {len(said):,} predictions are too early, too late or of no settlement")
     else:
-        ahead = [int(hours) for hours in _numbers("--horizons", horizons)]
+        ahead = _whole_hours("--horizons", horizons)
         table = funding.forecast_errors(histories, _numbers("--half-lives", half_lives), ahead)
     _show("forecast", table, histories, shown)
 
@@ -356,6 +362,15 @@ def _numbers(flag: str, text: str) -> list[float]:
     if not all(0 < value < float("inf") for value in found):
         raise UsageError(f"{flag} {text!r} has a number that is not positive", remedy=f"for example {flag} 24,72")
     return found
+
+
+def _whole_hours(flag: str, text: str) -> list[int]:
+    """Hours from 1 to a million: rates are known by the hour."""
+    found = _numbers(flag, text)
+    for hours in found:
+        if hours != int(hours) or hours > 1_000_000:
+            raise UsageError(f"{flag} {text!r}: {hours:g} is not whole hours", remedy=f"for example {flag} 8,24,168")
+    return [int(hours) for hours in found]
 
 
 def _head(histories: FundingHistories) -> dict[str, Any]:

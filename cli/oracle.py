@@ -140,11 +140,12 @@ def _rules(asset: str, quorum: int) -> Rules:
 
 def _rebuilt(asked: Asked, start: str, end: str) -> Iterator[tuple[str, OracleSeries]]:
     """The composite of each asset over a range, one after the other."""
-    weights, rates = _weights(asked.weight), _quote_rates(asked.quote_rate)
+    weights, rates = _weights(asked.weight), _quote_rates(asked.quote_rate, asked.unit)
     age_ms = 0 if asked.max_age_s is None else round(1000.0 * _age_limit(asked.max_age_s))
     lake = Lake(asked.lake)
     names = _assets(lake, asked)
     _check_venues(asked.weight, {key.venue for key in lake.list()})
+    quotes: set[str] = set()
     with progress("Rebuilding the oracle", len(names)) as advance:
         for name in names:
             rules = _rules(name, asked.quorum)
@@ -152,8 +153,11 @@ def _rebuilt(asked: Asked, start: str, end: str) -> Iterator[tuple[str, OracleSe
             request = OracleRequest(
                 name, asked.kind, asked.timeframe, asked.unit, rules, age_ms, venues, weights, rates
             )
-            yield name, rebuild(lake, request, start, end)
+            series = rebuild(lake, request, start, end)
+            quotes |= {source.terms.quote for source in series.sources}
+            yield name, series
             advance(1)
+    _check_quotes(rates, quotes)
 
 
 def _assets(lake: Lake, asked: Asked) -> list[str]:
@@ -175,15 +179,18 @@ def _assets(lake: Lake, asked: Asked) -> list[str]:
 
 def _of_snapshot(path: Path, asked: Asked) -> tuple[dict[str, OracleReading], int]:
     """The composite of each asset of a snapshot, and the snapshot's instant."""
-    rates = _quote_rates(asked.quote_rate)
+    rates = _quote_rates(asked.quote_rate, asked.unit)
     request = SnapshotRequest(asked.kind, asked.unit, _weights(asked.weight), _widest_book)
-    held = parse_snapshot(read_snapshot(path), path.name, request, MAJORS)
+    conversions = MAJORS
+    if asked.max_age_s is not None:
+        conversions = MAJORS._replace(max_age_ms=1000.0 * _age_limit(asked.max_age_s))
+    held = parse_snapshot(read_snapshot(path), path.name, request, conversions)
     readings = {}
     wanted = asked.asset or []
     for name in wanted or _on_several_venues(held.sources):
         rules = _rules(name, asked.quorum)
         if asked.max_age_s is not None:
-            rules = rules._replace(max_age_ms=1000.0 * _age_limit(asked.max_age_s))
+            rules = rules._replace(max_age_ms=conversions.max_age_ms)
         if name in held.sources:
             readings[name] = evaluate(held.sources[name], {**held.quote_rates, **rates}, request.unit, rules)
     missing = [name for name in wanted if name not in readings]
@@ -192,7 +199,9 @@ def _of_snapshot(path: Path, asked: Asked) -> tuple[dict[str, OracleReading], in
             f"snapshot {path} has no {request.kind} source of {', '.join(missing) or 'one asset on two venues'}",
             remedy=f"it has {', '.join(sorted(held.sources)[:12]) or 'none'}",
         )
-    _check_venues(asked.weight, {item.source.name for reading in readings.values() for item in reading.sources})
+    used = [item.source for reading in readings.values() for item in reading.sources]
+    _check_venues(asked.weight, {source.name for source in used})
+    _check_quotes(rates, {source.quote for source in used})
     return readings, held.time_ms
 
 
@@ -226,8 +235,23 @@ def _check_venues(text: str, venues: set[str]) -> None:
             )
 
 
-def _quote_rates(text: str) -> dict[str, float]:
-    return _numbers("quote-rate", text)
+def _check_quotes(rates: Mapping[str, float], quotes: set[str]) -> None:
+    """A rate of a quote that no price is in would change nothing either."""
+    for name in rates:
+        if name not in quotes:
+            raise UsageError(
+                f"--quote-rate {name}: no price is quoted in it", remedy=f"quotes are {', '.join(sorted(quotes))}"
+            )
+
+
+def _quote_rates(text: str, unit: str) -> dict[str, float]:
+    rates = _numbers("quote-rate", text)
+    if unit in rates:
+        raise UsageError(
+            f"--quote-rate {unit}={rates[unit]:g}: {unit} is the common quote, so its rate is 1",
+            remedy="state other quotes in it, or name another common quote with --unit",
+        )
+    return rates
 
 
 def _numbers(flag: str, text: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How ``carry oracle`` shows composites: for people, and as plain values for scripts."""
+"""How ``carry oracle`` shows readings and series: for people and as plain values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from crypto.oracle import OracleReading
 from crypto.oracle_composite import Status, Verdict
-from crypto.units import BPS, iso
+from crypto.units import BPS, DAY_MS, HOUR_MS, iso
 from data.oracle_series import OracleSeries
 
 _EPISODES_SHOWN = 8
@@ -21,7 +21,7 @@ _STYLES = {Status.OK: "green", Status.DEGRADED: "yellow", Status.HALT: "bold red
 
 
 def synthetic_note(series: OracleSeries) -> list[str]:
-    """The note that prices were generated, if they were."""
+    """What must be said of prices that were generated."""
     return ["SYNTHETIC prices: generated, not traded"] if series.synthetic else []
 
 
@@ -55,7 +55,7 @@ def _plain(reading: OracleReading) -> dict[str, Any]:
 
 
 def readings_view(readings: Mapping[str, OracleReading], instant: int, notes: list[str]) -> Group:
-    """Composites of one instant (ms since 1970, UTC) by asset, each over a table of its sources."""
+    """Readings of one instant for people."""
     parts: list[Table | Text] = []
     for name, reading in readings.items():
         value = "no value" if np.isnan(reading.value) else f"{reading.value:,.10g} {reading.unit}"
@@ -69,20 +69,33 @@ def readings_view(readings: Mapping[str, OracleReading], instant: int, notes: li
 
 
 def _sources_table(reading: OracleReading) -> Table:
-    table = _table(("venue", "price", "quote", f"in {reading.unit}", "off, bps", "age, s", "weight", ""))
+    """Sources by row; prices in the common quote have a column of their own only where a source needs conversion."""
+    is_converted = any(item.source.quote != reading.unit for item in reading.sources)
+    common = (f"in {reading.unit}",) if is_converted else ()
+    table = _table(("venue", "price", "quote", *common, "off, bps", "age", "weight", ""))
     for item in reading.sources:
         is_used = item.verdict is Verdict.USED
         table.add_row(
             item.source.name,
             _shown(item.source.price),
             item.source.quote,
-            _shown(item.common_price),
+            *([_shown(item.common_price)] if is_converted else []),
             f"{item.deviation / BPS:+.1f}" if np.isfinite(item.deviation) else "",
-            f"{item.source.age_ms / 1000:,.1f}" if np.isfinite(item.source.age_ms) else "",
+            _age(item.source.age_ms),
             f"{item.source.weight:g}",
             Text(item.verdict.name.lower().replace("_", " "), style="green" if is_used else "yellow"),
         )
     return table
+
+
+def _age(age_ms: float) -> str:
+    """Seconds up to an hour, then hours, then days; empty when it is not known."""
+    if not np.isfinite(age_ms):
+        return ""
+    for unit, size_ms in (("d", DAY_MS), ("h", HOUR_MS)):
+        if abs(age_ms) >= size_ms:
+            return f"{age_ms / size_ms:,.1f} {unit}"
+    return f"{age_ms / 1000:,.1f} s"
 
 
 def _shown(price: float) -> str:
@@ -92,12 +105,12 @@ def _shown(price: float) -> str:
 def _table(headings: tuple[str, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if index == 0 or not heading else "right", no_wrap=True)
+        table.add_column(heading, justify="left" if index == 0 or not heading else "right", overflow="fold")
     return table
 
 
 def series_payload(series: OracleSeries) -> dict[str, Any]:
-    """A rebuilt composite as JSON: how often it was OK, every stretch that was not, verdicts by source."""
+    """A series for JSON: instants by status, stretches that were not OK, verdicts by source."""
     status = series.arrays.status
     return {
         "asset": series.request.asset,
@@ -108,8 +121,8 @@ def series_payload(series: OracleSeries) -> dict[str, Any]:
         "synthetic": series.synthetic,
         "instants": {item.name: int((status == item).sum()) for item in Status},
         "episodes": [
-            {"from": iso(first), "to": iso(last), "status": worst.name, "instants": count}
-            for first, last, worst, count in _episodes(series)
+            {"from": iso(first), "to": iso(last), "status": status_then.name, "instants": count}
+            for first, last, status_then, count in _episodes(series)
         ],
         "widest": _widest(series),
         "sources": [
@@ -131,19 +144,19 @@ def series_payload(series: OracleSeries) -> dict[str, Any]:
 
 
 def _episodes(series: OracleSeries) -> list[tuple[int, int, Status, int]]:
-    """Stretches of instants that were not OK: first, last, worst status, and how many instants."""
+    """Stretches of instants of one status that is not OK: first, last, status, and how many instants."""
     status = series.arrays.status
-    bad = np.flatnonzero(status != Status.OK)
-    groups = np.split(bad, np.flatnonzero(np.diff(bad) > 1) + 1) if len(bad) else []
+    groups = np.split(np.arange(len(status)), np.flatnonzero(np.diff(status)) + 1)
     return [
-        (int(series.close_ms[rows[0]]), int(series.close_ms[rows[-1]]), Status(int(status[rows].max())), len(rows))
+        (int(series.close_ms[rows[0]]), int(series.close_ms[rows[-1]]), Status(int(status[rows[0]])), len(rows))
         for rows in groups
+        if status[rows[0]] != Status.OK
     ]
 
 
 def _widest(series: OracleSeries) -> dict[str, Any] | None:
-    """Instant at which the used prices lay furthest apart."""
-    dispersion = series.arrays.dispersion
+    """Instant at which the used prices, two or more, lay furthest apart; None when there were never two."""
+    dispersion = np.where(series.arrays.used > 1, series.arrays.dispersion, np.nan)
     if not np.isfinite(dispersion).any():
         return None
     row = int(np.nanargmax(dispersion))
@@ -155,7 +168,7 @@ def _widest(series: OracleSeries) -> dict[str, Any] | None:
 
 
 def series_view(series: OracleSeries) -> Group:
-    """A rebuilt composite: share of each status, verdicts by source, its worst stretches."""
+    """A series for people: counts by status and source, the longest stretches that were not OK."""
     plain = series_payload(series)
     total = len(series.close_ms)
     head = Text.assemble((f"{plain['asset']} {series.request.kind}", "bold"), f"  {plain['from']} .. {plain['to']}  ")
@@ -173,8 +186,8 @@ def series_view(series: OracleSeries) -> Group:
         widest = plain["widest"]
         parts.append(Text(f"widest: {widest['dispersion_bps']:.1f} bps at {widest['time']} ({widest['status']})"))
     episodes = sorted(_episodes(series), key=lambda item: (-int(item[2]), -item[3]))
-    for first, last, worst, count in episodes[:_EPISODES_SHOWN]:
-        parts.append(Text(f"{worst.name} {iso(first)} .. {iso(last)}: {count:,} instants", _STYLES[worst]))
+    for first, last, then, count in episodes[:_EPISODES_SHOWN]:
+        parts.append(Text(f"{then.name} {iso(first)} .. {iso(last)}: {count:,} instants", _STYLES[then]))
     if len(episodes) > _EPISODES_SHOWN:
         parts.append(Text(f"and {len(episodes) - _EPISODES_SHOWN:,} more stretches; --json lists all", style="dim"))
     notes = [*series.notes, *synthetic_note(series)]

@@ -43,6 +43,9 @@ class Verdict(IntEnum):
 _OK, _DEGRADED, _HALT = int(Status.OK), int(Status.DEGRADED), int(Status.HALT)
 _USED, _NO_PRICE, _NO_QUOTE_RATE = int(Verdict.USED), int(Verdict.NO_PRICE), int(Verdict.NO_QUOTE_RATE)
 _BAD_AGE, _STALE, _OUTLIER = int(Verdict.BAD_AGE), int(Verdict.STALE), int(Verdict.OUTLIER)
+# Sums of decimal weights are off by their rounding: 0.1 + 0.2 + 0.3 is more than twice 0.3. Within this part of the
+# whole, half is half; otherwise the value would depend on the order in which equal weights are added.
+_HALF_TOLERANCE = 1e-12
 
 
 class Rules(NamedTuple):
@@ -138,15 +141,16 @@ def weighted_median(values: Any, weight: Any, order: Any, count: int) -> float:
     for place in range(count):
         total += weight[order[place]]
         largest = max(largest, weight[order[place]])
-    if 2.0 * largest >= total:
+    slack = _HALF_TOLERANCE * total
+    if 2.0 * largest >= total - slack:
         return _middle(values, order, count)
     place = 0
     below = weight[order[0]]
-    while 2.0 * below < total:
+    while 2.0 * below < total - slack:
         place += 1
         below += weight[order[place]]
     value: float = values[order[place]]
-    above: float = values[order[place + 1]] if 2.0 * below == total else value
+    above: float = values[order[place + 1]] if 2.0 * below <= total + slack else value
     return 0.5 * (value + above)
 
 

@@ -10,22 +10,22 @@ from __future__ import annotations
 import json
 import math
 import socket
-import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from crypto.errors import CarryError, DataError, UsageError
 from crypto.instruments import Kind, parse_key
-from crypto.oracle import Source
-from crypto.oracle_composite import Rules, Verdict, mid_price, verdict_of
+from crypto.oracle import Source, evaluate
+from crypto.oracle_composite import Rules, mid_price
 from data.contract_terms import ContractTerms, contract_terms
 
 KINDS: Mapping[str, tuple[Kind, ...]] = {"index": (Kind.SPOT,), "mark": (Kind.LINEAR, Kind.INVERSE)}
 _SOCKET_SECONDS = 5.0
 _MOST_BYTES = 64 * 1024 * 1024
+_LATEST_MS = 253_402_300_799_999  # the last instant of the year 9999, after which a date cannot be written
 _FORM = "a snapshot is what carry feed answers on its socket; see docs/specs/oracle.md"
 
 
@@ -97,15 +97,16 @@ def _asked(path: Path) -> bytes:
 def parse_snapshot(content: bytes, name: str, request: SnapshotRequest, rules: Rules) -> Snapshot:
     """Sources of a snapshot; a field that the feed calls stale is. ``DataError`` names what is wrong with it.
 
-    Other quotes are converted by the snapshot's own spot books (the median of the fresh ones by ``rules``).
+    Other quotes are converted by the composite of the snapshot's own spot books under ``rules``, one venue being
+    enough.
     """
     try:
         whole = json.loads(content)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # bytes that are no text, text that is no JSON, numbers too long
         raise DataError(f"snapshot {name} is not JSON: {error}", remedy=_FORM) from error
     if not isinstance(whole, dict) or not isinstance(whole.get("instruments"), dict):
         raise DataError(f"snapshot {name} has no object 'instruments'", remedy=_FORM)
-    time_ms = int(_number(whole.get("time_ms"), f"{name} time_ms"))
+    time_ms = _instant(whole.get("time_ms"), f"{name} time_ms")
     quoted = list(_quoted(whole["instruments"], name, request))
     best: dict[tuple[str, str], _Quoted] = {}
     for item in quoted:
@@ -169,24 +170,44 @@ def _field(fields: Mapping[str, Any], field: str, where: str) -> tuple[float, fl
     return value, math.inf if held.get("stale", True) else age
 
 
+def _instant(value: object, where: str) -> int:
+    """Milliseconds since 1970 in a year that can be written."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LATEST_MS:
+        raise DataError(f"snapshot {where} = {value!r} is not an instant in milliseconds since 1970", remedy=_FORM)
+    return int(value)
+
+
 def _number(value: object, where: str) -> float:
     """A number; null is NaN: not known."""
-    if value is None and not where.endswith("time_ms"):
+    if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"snapshot {where} = {value!r} is not a number", remedy=_FORM)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise DataError(f"snapshot {where} is too large for a number", remedy=_FORM) from error
 
 
 def _rates(quoted: list[_Quoted], request: SnapshotRequest, rules: Rules) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
+    """Units of the common quote per unit of each quote that a spot book trades against it.
+
+    Books that contradict each other give no rate, as for stored series: their middle would be a rate that no venue has.
+    """
+    found: dict[str, dict[str, Source]] = {}
     for item in quoted:
-        source = item.source
-        usable = verdict_of(source.price, 1.0, source.age_ms, rules.max_age_ms) == Verdict.USED and not source.bad_book
-        if item.kind is not Kind.SPOT or not usable:
+        if item.kind is not Kind.SPOT:
             continue
         if item.terms.quote == request.unit:
-            found.setdefault(item.terms.base, []).append(source.price)
+            found.setdefault(item.terms.base, {})[f"{item.source.name} {item.symbol}"] = item.source
         if item.terms.base == request.unit:
-            found.setdefault(item.terms.quote, []).append(1.0 / source.price)
-    return {quote: statistics.median(rates) for quote, rates in found.items()}
+            turned = replace(item.source, price=1.0 / item.source.price if item.source.price > 0.0 else math.nan)
+            found.setdefault(item.terms.quote, {})[f"{item.source.name} {item.symbol}"] = turned
+    enough = rules._replace(quorum=1, degraded_quorum=1)
+    rates = {}
+    for quote, books in found.items():
+        named = [replace(book, name=name, quote=request.unit, weight=1.0) for name, book in books.items()]
+        value = evaluate(named, {}, request.unit, enough).value
+        if not math.isnan(value):
+            rates[quote] = value
+    return rates

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from crypto.errors import DataError
@@ -27,6 +28,8 @@ def read_predictions(path: Path, contract: SeriesKey) -> pd.DataFrame:
         kinds = "iuf" if name == "predicted_rate" else "iu"
         if frame[name].dtype.kind not in kinds or frame[name].isna().any():
             raise DataError(f"{path}: column {name!r} has values that are no numbers", remedy="correct the file")
+    if not np.isfinite(frame["predicted_rate"]).all():
+        raise DataError(f"{path}: column 'predicted_rate' has an infinite value", remedy="correct the file")
     return frame
 
 

@@ -18,6 +18,7 @@ from crypto.venues.tiers_bybit import BYBIT_TIERS
 from crypto.venues.tiers_hyperliquid import HYPERLIQUID_TIERS
 from data.sources.endpoints.base import VenueRest
 from data.sources.endpoints.known import RESTS
+from data.venues_funding import FUNDING_RULES
 
 TIER_BOOKS: Mapping[str, TierBook] = {
     "binance": BINANCE_TIERS,
@@ -87,7 +88,7 @@ class Fact:
 
 def facts(venue: str = "") -> list[Fact]:
     """Every fact, or those of one venue; ``UsageError`` naming the known venues."""
-    names = list(dict.fromkeys([*VENUES, *RESTS, *RULES]))
+    names = list(dict.fromkeys([*VENUES, *RESTS, *RULES, *FUNDING_RULES]))
     if venue and venue not in names:
         raise UsageError(f"unknown venue {venue!r}", remedy=f"known: {', '.join(names)}")
     return [fact for name in names if venue in ("", name) for fact in _facts(name)]
@@ -96,6 +97,9 @@ def facts(venue: str = "") -> list[Fact]:
 def _facts(name: str) -> Iterator[Fact]:
     if name in VENUES:
         yield from _rules(VENUES[name])
+    if name in FUNDING_RULES:
+        funding = FUNDING_RULES[name]
+        yield Fact(name, "funding", funding.known, funding.as_of, funding.source)
     if name in RULES:
         rule = RULES[name]
         yield Fact(name, "liquidation", _liquidation(rule), AS_OF[name]["liquidation"], rule.source)

@@ -1,4 +1,4 @@
-"""What funding is worth after costs: net carry, time to break even, a screener, and the pairs that can be traded.
+"""What funding is worth after costs: net carry, time to break even, a screener, and whether its ranking lasts.
 
 Everything is for long spot and short perp, which receives funding when the rate is positive. Basis moves, borrow and
 margin are not in it.
@@ -6,7 +6,6 @@ margin are not in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +13,26 @@ import numpy as np
 import pandas as pd
 
 from crypto import funding_statistics as statistics
-from crypto.errors import SettingsError, UsageError
+from crypto.errors import UsageError
 from crypto.fees import round_trip_cost
 from crypto.instruments import Kind
-from crypto.units import HOUR_MS, HOURS_PER_YEAR
+from crypto.units import HOUR_MS
 from crypto.venues.registry import VENUES
 from crypto.worked.contracts import DEFAULT_FEE_TIER
+from data.contract_terms import contract_terms
 from research.funding.forecasts import strategy_forecast
-from research.funding.history import FundingHistories, FundingHistory
-from research.funding.tables import A_YEAR, BPS, HOURS_OF_A_DAY, PERCENT, identity, intervals_text, persistence_of
+from research.funding.history import FundingHistories, FundingHistory, require_positive
+from research.funding.tables import (
+    A_YEAR,
+    BPS,
+    HOURS_OF_A_DAY,
+    PERCENT,
+    identity,
+    intervals_text,
+    persistence_of,
+    utc,
+    weighted_deviation,
+)
 
 _MIN_COVERAGE = 0.95
 
@@ -32,7 +42,7 @@ class Costs:
     """Cost of entering and leaving both legs.
 
     ``round_trip_bps`` of notional when given; else taker fees of the venue's ``tier`` on both legs and ``slippage_bps``
-    per fill, four fills in all. ``holding_hours``: how long the position is meant to be held.
+    per fill, four fills in all. ``holding_hours``: how long the position is meant to be held, one hour at least.
     """
 
     holding_hours: float = 720.0
@@ -41,18 +51,33 @@ class Costs:
     round_trip_bps: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("holding_hours", "slippage_bps", "round_trip_bps"):
+        for name, least in (("holding_hours", 1.0), ("slippage_bps", 0.0), ("round_trip_bps", 0.0)):
             value = getattr(self, name)
-            if value is not None and not (np.isfinite(value) and value >= 0.0 and (value or name != "holding_hours")):
-                raise UsageError(f"{name} = {value} is out of range", remedy=f"give {name} as a number from 0 on")
+            if value is not None and not (np.isfinite(value) and value >= least):
+                raise UsageError(f"{name} = {value} is out of range", remedy=f"give {name} from {least:g} on")
+
+    @property
+    def whole_hours(self) -> int:
+        """The holding period in whole hours, on which every figure is made: funding is known by the hour."""
+        return round(self.holding_hours)
 
     def of(self, venue: str, kind: str) -> float:
-        """Fraction of one leg's notional; NaN for a venue whose fees are not shipped."""
+        """Fraction of one leg's notional; NaN for a venue whose fees are not shipped.
+
+        ``UsageError`` for a fee tier that the venue does not have.
+        """
         if self.round_trip_bps is not None:
             return self.round_trip_bps / BPS
         if venue not in VENUES:
             return float("nan")
         fees = VENUES[venue].fees
+        for table in (fees[Kind.SPOT], fees[Kind(kind)]):
+            if self.tier not in table.tiers:
+                raise UsageError(
+                    f"fee tier {self.tier!r}: {venue} has none of that name for {table.kind} contracts",
+                    remedy=f"use one of {', '.join(table.tiers)}; look at one venue (--venue); or state the round trip"
+                    " in bps (--cost-bps)",
+                )
         spot, perp = fees[Kind.SPOT].rates(self.tier), fees[Kind(kind)].rates(self.tier)
         slippage = self.slippage_bps / BPS
         return round_trip_cost(spot.taker, perp.taker, slippage, slippage)
@@ -73,7 +98,7 @@ def _net_of(contract: FundingHistory, costs: Costs) -> dict[str, Any]:
     known = np.isfinite(contract.rate)
     hours = float(contract.interval_hours[known].sum())
     per_hour = float(contract.rate[known].sum()) / hours if hours else np.nan
-    holding = round(costs.holding_hours)
+    holding = costs.whole_hours
     first, hourly = statistics.hourly_accrual(contract.time_ms, contract.rate, contract.interval_hours)
     received = statistics.ahead_mean(contract.time_ms, first, hourly, holding) * holding
     net = received[np.isfinite(received)] - cost
@@ -103,10 +128,14 @@ def screen(
 ) -> pd.DataFrame:
     """One row per contract, best net carry first, over the ``lookback_days`` before the last settlement of all.
 
-    ``forecast``: the strategy's weighted mean now. ``net``: mean over the lookback for the holding period, less the
-    round trip, per year. ``ended``: the contract's last settlement lies more than ``largest_gap_days`` before that of
-    the others, so it is probably not listed any more. ``spot_leg``: the shipped spot instrument on the same venue.
+    ``forecast``: the strategy's weighted mean now; NaN where the contract's data ended. ``net``: mean over the lookback
+    for the holding period, less the round trip, per year. ``ended``: the contract's last settlement (``to_utc``) lies
+    more than ``largest_gap_days`` before that of the others: it was delisted, or its data are not up to date.
+    ``spot_leg``: the shipped spot instrument on the same venue, in the perp's quote where there is one.
     """
+    require_positive(half_life_hours=half_life_hours, largest_gap_days=largest_gap_days)
+    if not lookback_days > 0:
+        raise UsageError(f"lookback_days = {lookback_days} is not above 0", remedy="give days; inf is all history")
     given = costs or Costs()
     end_ms = histories.end_ms
     rows = [
@@ -131,13 +160,15 @@ def _screen_row(
     lives = persistence_of(contract)
     main = max(lives.values(), key=lambda found: found.phi.observations, default=None)
     positive = float(recent.interval_hours[known & (recent.rate > 0)].sum())
+    ended = bool(end_ms - contract.time_ms[-1] > gap_days * HOURS_OF_A_DAY * HOUR_MS)
+    forecast = np.nan if ended else float(strategy_forecast(contract, half_life)[-1])
     return identity(contract) | {
         "base": contract.base,
-        "net_percent_a_year": (per_hour * costs.holding_hours - cost) / costs.holding_hours * A_YEAR,
+        "net_percent_a_year": (per_hour * costs.whole_hours - cost) / costs.whole_hours * A_YEAR,
         "mean_percent_a_year": per_hour * A_YEAR,
-        "forecast_percent_a_year": float(strategy_forecast(contract, half_life)[-1]) * A_YEAR,
+        "forecast_percent_a_year": forecast * A_YEAR,
         "break_even_days": statistics.hours_to_pay(cost, per_hour) / HOURS_OF_A_DAY,
-        "deviation_percent_a_year": float(np.std(recent.annual[known])) * PERCENT if known.any() else np.nan,
+        "deviation_percent_a_year": weighted_deviation(recent.annual * PERCENT, recent.interval_hours),
         "positive_share_percent_of_hours": positive / hours * PERCENT if hours else np.nan,
         "half_life_hours": main.half_life_hours.value if main is not None else np.nan,
         "flips": max(0, len(runs.sign) - 1),
@@ -146,17 +177,24 @@ def _screen_row(
         "days_covered": hours / HOURS_OF_A_DAY,
         "round_trip_bps": cost * BPS,
         "spot_leg": spot_leg(contract),
-        "ended": bool(end_ms - contract.time_ms[-1] > gap_days * HOURS_OF_A_DAY * HOUR_MS),
+        "ended": ended,
+        "to_utc": utc(contract.time_ms[-1:])[0],
     }
 
 
 def spot_leg(contract: FundingHistory) -> str:
-    """Key of the shipped spot instrument on the contract's venue and base asset; empty when there is none."""
-    if contract.key.venue not in VENUES:
+    """Key of the shipped spot instrument on the contract's venue and base asset; empty when there is none.
+
+    One in the contract's own quote comes first: against another quote the pair holds that quote's risk as well.
+    """
+    key = contract.key
+    if key.venue not in VENUES:
         return ""
-    instruments = VENUES[contract.key.venue].instruments.values()
-    keys = sorted(item.key for item in instruments if item.kind is Kind.SPOT and item.base == contract.base)
-    return keys[0] if keys else ""
+    terms = contract_terms(key.venue, key.kind, key.symbol)
+    quote = "" if terms is None else terms.quote
+    instruments = VENUES[key.venue].instruments.values()
+    legs = [item for item in instruments if item.kind is Kind.SPOT and item.base == contract.base]
+    return min(((item.quote != quote, item.key) for item in legs), default=(True, ""))[1]
 
 
 def survivorship(histories: FundingHistories, screened: pd.DataFrame) -> str:
@@ -172,9 +210,16 @@ def survivorship(histories: FundingHistories, screened: pd.DataFrame) -> str:
             f"Survivors only: all {count} contracts settle up to the end of the data, so those delisted before are "
             "missing. Averages over this list are too good, and the more so the longer the history."
         )
+    whole = screened.groupby("venue", sort=False)["ended"].all()
+    late = [
+        f"Of {venue} all end by {screened.loc[screened['venue'] == venue, 'to_utc'].max():%Y-%m-%d}, so it is rather "
+        "that its data are not up to date. "
+        for venue in whole.index[whole]
+    ]
     return (
-        f"{ended} of {count} contracts end before the others and stay in the tables, marked ended. Contracts that were "
-        "delisted before the data were collected are missing all the same: averages over this list may be too good."
+        f"{ended} of {count} contracts end before the others (delisted, or not brought up to date) and stay in the "
+        f"tables, marked ended. {''.join(late)}Contracts that were delisted before the data were collected are missing "
+        "all the same: averages over this list may be too good."
     )
 
 
@@ -198,6 +243,7 @@ class RankingTest:
 
 def ranking_test(histories: FundingHistories, days: float = 14.0) -> RankingTest:
     """Rank by mean funding of one period, look at the next: what a screen by past funding would have earned."""
+    require_positive(days=days)
     end_ms = histories.end_ms
     split_ms = end_ms - round(days * HOURS_OF_A_DAY * HOUR_MS)
     first, second = [], []
@@ -220,66 +266,3 @@ def ranking_test(histories: FundingHistories, days: float = 14.0) -> RankingTest
         float(after[top].mean()) if has_any else float("nan"),
         float(after.mean()) if has_any else float("nan"),
     )
-
-
-def tradable_pairs(
-    screened: pd.DataFrame, *, least_net_percent_a_year: float = 0.0, most: int = 10, venues: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Rows of a screen with the pair to trade, or the reason why not; the best ``most`` tradable ones get a weight.
-
-    Tradable ones come first. Weights are equal and sum to 1. A pair needs a spot leg on the same venue, a known cost, a
-    forecast with the sign of the trade, and a net carry above ``least_net_percent_a_year``.
-    """
-    if most < 1:
-        raise SettingsError(f"most = {most} leaves no pair", remedy="give most >= 1")
-    rows = []
-    taken = 0
-    for row in screened.to_dict("records"):
-        reason = _why_not(row, least_net_percent_a_year, venues)
-        if not reason and taken == most:
-            reason = f"not among the best {most}"
-        taken += not reason
-        rows.append(
-            {
-                "perp": f"{row['venue']}:{row['kind']}:{row['symbol']}",
-                "spot": row["spot_leg"],
-                "net_percent_a_year": row["net_percent_a_year"],
-                "forecast_percent_a_year": row["forecast_percent_a_year"],
-                "break_even_days": row["break_even_days"],
-                "tradable": not reason,
-                "reason": reason,
-            }
-        )
-    frame = pd.DataFrame(rows).sort_values("tradable", ascending=False, kind="stable", ignore_index=True)
-    frame["weight"] = np.where(frame["tradable"], 1.0 / max(1, taken), 0.0)
-    return frame
-
-
-def _why_not(row: dict[Any, Any], least: float, venues: Sequence[str]) -> str:
-    if venues and row["venue"] not in venues:
-        return "venue not asked for"
-    if row["ended"]:
-        return "no longer settling"
-    if not row["spot_leg"]:
-        return "no spot leg in the shipped tables"
-    if not np.isfinite(row["round_trip_bps"]):
-        return "fees of the venue are not known"
-    if not row["forecast_percent_a_year"] > 0:
-        return "forecast is not positive"
-    if not row["net_percent_a_year"] > least:
-        return f"net carry is not above {least:g} % a year"
-    return ""
-
-
-def settings_text(pairs: pd.DataFrame) -> str:
-    """The tradable pairs as ``[[pairs]]`` tables for a settings file."""
-    chosen = pairs[pairs["tradable"]]
-    return "\n".join(
-        f'[[pairs]]\nspot = "{row.spot}"\nperp = "{row.perp}"\nweight = {row.weight:.6g}\n'
-        for row in chosen.itertuples()
-    )
-
-
-def annual_cost_percent(costs: Costs, venue: str, kind: str) -> float:
-    """The round trip spread over the holding period, percent a year."""
-    return costs.of(venue, kind) / costs.holding_hours * HOURS_PER_YEAR * PERCENT

@@ -37,7 +37,7 @@ def build_figures(
         seasonality_figure(shown),
         autocorrelation_figure(shown, tables["autocorrelation"]),
         runs_figure(shown),
-        *([spread_figure(histories)] if len(tables["spreads"]) else []),
+        *([spread_figure(histories, int(tables["spreads"]["window_hours"].iloc[0]))] if len(tables["spreads"]) else []),
         forecast_figure(tables["forecast_errors"]),
         ranking_figure(tables["screen"]),
         universe_figure(tables["screen"]),
@@ -170,12 +170,13 @@ def runs_figure(shown: Sequence[FundingHistory]) -> Figure:
     for index, contract in enumerate(shown):
         runs = statistics.sign_runs(contract.rate, contract.interval_hours)
         for sign, dash in ((1, "solid"), (-1, "dot")):
-            hours = np.sort(runs.hours[(runs.sign == sign) & ~runs.is_cut])
-            if len(hours) < 5:
+            hours, counts = np.unique(runs.hours[(runs.sign == sign) & ~runs.is_cut], return_counts=True)
+            if counts.sum() < 5:
                 continue
-            longer = 1.0 - np.arange(len(hours)) / len(hours)
+            # At least this long: all less the shorter ones. It holds from the length before up to and with its own.
+            longer = 1.0 - (np.cumsum(counts) - counts) / counts.sum()
             drawn = _xy(hours, longer * PERCENT, contract.name, index, legend=sign > 0)
-            drawn |= {"line": {"width": 1.4, "dash": dash, "shape": "hv"}, "legendgroup": contract.name}
+            drawn |= {"line": {"width": 1.4, "dash": dash, "shape": "vh"}, "legendgroup": contract.name}
             drawn["hovertemplate"] = f"{'positive' if sign > 0 else 'negative'} %{{y:.1f}} %"
             data.append(drawn)
     layout = stacked_layout(_NO_TIME, [("Share of runs at least this long, %", 1.0, ",.10~g")])
@@ -250,13 +251,13 @@ def ranking_figure(screened: pd.DataFrame) -> Figure:
         layout["yaxis2"] = layout["yaxis"] | {"anchor": "x2"}
         layout["annotations"].append(layout["annotations"][0] | {"text": "Lowest, another scale", "x": 0.53})
     layout |= {"showlegend": False, "hovermode": "closest"}
-    layout["margin"] |= {"b": 120}
+    layout["margin"] |= {"b": 150}
     label = f"Bars of net carry of {len(head)} contracts with the highest and {len(tail)} with the lowest."
     note = (
         "Mean rate of the last days that are screened, long spot and short perp, less a round trip over the holding "
         "period. The table below is of the whole history, so it may say otherwise."
     )
-    return finish("ranking", "Highest and lowest net carry", note, label, data, layout, 440, is_time=False)
+    return finish("ranking", "Highest and lowest net carry", note, label, data, layout, 470, is_time=False)
 
 
 def _named(row: Any) -> str:
@@ -265,7 +266,8 @@ def _named(row: Any) -> str:
 
 def universe_figure(screened: pd.DataFrame) -> Figure:
     """Mean against variability of every contract, coloured by its present interval."""
-    table = screened.assign(now=[text.rsplit(">", 1)[-1] for text in screened["intervals_hours"]])
+    drawn = screened[screened["mean_percent_a_year"].notna() & screened["deviation_percent_a_year"].notna()]
+    table = drawn.assign(now=[text.rsplit(">", 1)[-1] for text in drawn["intervals_hours"]])
     data = []
     for index, interval in enumerate(sorted(set(table["now"]), key=float)):
         rows = table[table["now"] == interval]

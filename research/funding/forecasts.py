@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from crypto import funding_statistics as statistics
+from crypto.errors import DataError
 from crypto.market import Floats, Integers
 from crypto.pipeline.features import observe_settlement
-from crypto.units import HOUR_MS
-from research.funding.history import FundingHistories, FundingHistory
+from crypto.units import HOUR_MS, iso
+from research.funding.history import FundingHistories, FundingHistory, require_positive
 from research.funding.tables import A_YEAR, BPS, identity
 
 HALF_LIVES_HOURS = (24.0, 72.0, 168.0)
@@ -25,8 +26,9 @@ NEXT = "next settlement"
 def strategy_forecast(contract: FundingHistory, half_life_hours: float) -> Floats:
     """The strategy's forecast after each settlement, fraction per hour: the same code as in its features.
 
-    NaN before the first known rate.
+    NaN before the first known rate. ``UsageError`` for a half-life that is not positive.
     """
+    require_positive(half_life_hours=half_life_hours)
     weights = statistics.forecast_weights(contract.interval_hours, half_life_hours).tolist()
     row = SimpleNamespace(funding_per_hour=float("nan"), funding_seen=0)
     found = np.empty(len(contract.rate))
@@ -65,6 +67,8 @@ def forecast_errors(
     ``mae_less_than_last_rate``: mean absolute error of the last rate less that of the method (positive: the method is
     better); interval by Newey-West with as many lags as forecasts overlap (Diebold and Mariano 1995).
     """
+    for hours in horizons_hours:
+        require_positive(horizon_hours=hours)
     rows: list[dict[str, Any]] = []
     for contract in histories.contracts:
         made = forecasts(contract, half_lives_hours)
@@ -122,8 +126,14 @@ def _errors(made: Mapping[str, Floats], target: Floats, overlap: int) -> list[di
 
 
 def _sign_hits(forecast: Floats, came: Floats) -> float:
-    """Share of forecasts with the right sign, per cent; NaN for a method that never names one."""
-    return float((np.sign(forecast) == np.sign(came)).mean()) * 100.0 if forecast.any() else float("nan")
+    """Share of forecasts with the right sign, per cent, where one came: a rate of zero has none.
+
+    NaN for a method that never names a sign.
+    """
+    signed = came != 0.0
+    if not (forecast.any() and signed.any()):
+        return float("nan")
+    return float((np.sign(forecast[signed]) == np.sign(came[signed])).mean()) * 100.0
 
 
 LEADS_HOURS = (0.0167, 0.25, 1.0, 4.0, 8.0)
@@ -137,6 +147,7 @@ def prediction_errors(
     ``predicted`` has ``time_ms`` (when it was published), ``settlement_ms`` (of the settlement it is for) and
     ``predicted_rate`` (fraction per interval). Each prediction is counted in the first of the ascending ``lead_hours``
     that is not below its lead; later ones than the settlement, and longer ones, are left out. Rates in bps.
+    ``DataError`` when none is left.
     """
     wanted = (predicted["settlement_ms"].to_numpy(np.int64) + HOUR_MS // 2) // HOUR_MS * HOUR_MS
     places = np.minimum(np.searchsorted(contract.time_ms, wanted), len(contract.time_ms) - 1)
@@ -145,6 +156,13 @@ def prediction_errors(
     usable = (contract.time_ms[places] == wanted) & (lead >= 0) & np.isfinite(paid)
     error = (predicted["predicted_rate"].to_numpy(np.float64) - paid) * BPS
     bucket: Integers = np.searchsorted(np.asarray(lead_hours), lead)
+    if not (usable & (bucket < len(lead_hours))).any():
+        raise DataError(
+            f"none of {len(predicted)} predicted rates is for a settlement of {contract.name} within"
+            f" {max(lead_hours):g} h of it",
+            remedy=f"times are milliseconds since 1970; settlements are held from {iso(int(contract.time_ms[0]))} to"
+            f" {iso(int(contract.time_ms[-1]))}",
+        )
     rows = []
     for index, hours in enumerate(lead_hours):
         chosen = error[usable & (bucket == index)]

@@ -20,6 +20,13 @@ from data.store.lake import Lake, Series, SeriesKey
 DEFAULT_TOLERANCE_MS = 60_000
 
 
+def require_positive(**values: float) -> None:
+    """``UsageError`` naming the first of ``values`` that is not a finite number above zero."""
+    for name, value in values.items():
+        if not (np.isfinite(value) and value > 0):
+            raise UsageError(f"{name} = {value} is not a number above 0", remedy=f"give a positive {name}")
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """A rate at which a contract's settlements look clamped by the venue, and how many were."""
@@ -78,10 +85,14 @@ class FundingHistory:
 
 @dataclass(frozen=True, slots=True)
 class FundingHistories:
-    """Contracts that were read, and those that could not be, with the reason."""
+    """Contracts that were read, one at least (else ``DataError``), and those that could not be, with the reason."""
 
     contracts: tuple[FundingHistory, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.contracts:
+            raise DataError("there is no funding history to look at", remedy="choose fewer filters, or ingest funding")
 
     @property
     def end_ms(self) -> int:
@@ -96,9 +107,9 @@ class FundingHistories:
 
 def load(
     lake: Path | str,
-    symbols: Sequence[str] = (),
+    symbols: Sequence[str] | str = (),
     *,
-    venues: Sequence[str] = (),
+    venues: Sequence[str] | str = (),
     start: str = "",
     end: str = "",
     tolerance_ms: int = DEFAULT_TOLERANCE_MS,
@@ -106,10 +117,13 @@ def load(
 ) -> FundingHistories:
     """Histories of the lake's funding series: of ``symbols`` (``BTCUSDT`` or ``venue:kind:SYMBOL``), all when none.
 
+    A single symbol or venue may be given as text.
+
     ``start`` (included) and ``end`` (excluded) are ISO, UTC. A contract with stamps farther than ``tolerance_ms`` off a
     whole hour is kept out and named in ``skipped`` with the reason. ``on_contract(done, total)`` reports progress.
     ``UsageError`` for a symbol or venue that is not held, ``DataError`` when nothing is left.
     """
+    symbols, venues = ((given,) if isinstance(given, str) else given for given in (symbols, venues))
     held = Lake(Path(lake))
     keys = [key for key in choose(held.list(), symbols) if key.series == "funding"]
     known = sorted({key.venue for key in keys})

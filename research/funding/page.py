@@ -107,14 +107,14 @@ def _tiles(study: Study) -> str:
     ranking = study.ranking
     profitable = float((screened["net_percent_a_year"] > 0).sum())
     switched = int(summary["intervals_hours"].str.contains(">").sum())
-    known = int(screened["round_trip_bps"].notna().sum())
+    known = int(screened["net_percent_a_year"].notna().sum())
     tiles = (
         (
             "Median of the means",
             f"{signed(_median(screened['mean_percent_a_year']), 1)} %",
             f"a year, last {study.settings['lookback_days']:g} days",
         ),
-        ("Pay after costs", number(profitable, 0), f"of {known} contracts with known costs"),
+        ("Pay after costs", number(profitable, 0), f"of {known} contracts with known costs and rates in those days"),
         ("Hours with a positive rate", f"{number(_median(summary['positive_share_percent_of_hours']), 0)} %", "median"),
         ("Half-life", f"{number(_median(lives['half_life_hours']), 0)} h", "median over contracts and intervals"),
         ("Changed their interval", number(switched, 0), f"of {len(summary)} contracts, within the data"),

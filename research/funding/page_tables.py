@@ -97,7 +97,7 @@ SIGN_FLIPS = TableText(
         "mean_negative_run_hours": "Mean run < 0, h",
         "median_negative_run_hours": "Median",
         "longest_negative_run_hours": "Longest",
-        "now": "Now",
+        "now": "At the end",
         "current_run_hours_so_far": "For so far, h",
     },
     "Means and medians over complete runs.",

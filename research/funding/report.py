@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from data.tables import write_folder
-from research.funding import carry, forecasts, tables
+from research.funding import carry, forecasts, pairs, tables
 from research.funding.carry import Costs
 from research.funding.history import FundingHistories
 from research.funding.page import Study, render
@@ -46,7 +46,7 @@ def study(
     for name, job in jobs.items():
         made[name] = job()
         on_step()
-    made["pairs"] = carry.tradable_pairs(made["screen"])
+    made["pairs"] = pairs.tradable_pairs(made["screen"])
     settings = {
         "lookback_days": lookback_days,
         "forecast_half_life_hours": half_life_hours,

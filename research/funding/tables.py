@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from crypto import funding_statistics as statistics
+from crypto.errors import UsageError
 from crypto.funding import sums_by_year
 from crypto.market import Floats, Integers
 from crypto.units import DAY_MS, HOUR_MS, HOURS_PER_YEAR
-from research.funding.history import FundingHistories, FundingHistory
+from research.funding.history import FundingHistories, FundingHistory, require_positive
 
 PERCENT = 100.0
 BPS = 1e4
@@ -37,7 +38,7 @@ def rates(histories: FundingHistories) -> pd.DataFrame:
         pd.DataFrame(
             identity(contract)
             | {
-                "settled_utc": _utc(contract.time_ms),
+                "settled_utc": utc(contract.time_ms),
                 "interval_hours": contract.interval_hours,
                 "rate_percent": contract.rate * PERCENT,
                 "rate_percent_a_year": contract.annual * PERCENT,
@@ -62,13 +63,13 @@ def _summary_of(contract: FundingHistory) -> dict[str, Any]:
     return identity(contract) | {
         "settlements": len(contract.rate),
         "missing": contract.missing,
-        "from_utc": _utc(contract.time_ms[:1])[0],
-        "to_utc": _utc(contract.time_ms[-1:])[0],
+        "from_utc": utc(contract.time_ms[:1])[0],
+        "to_utc": utc(contract.time_ms[-1:])[0],
         "intervals_hours": intervals_text(contract),
         "mean_percent_a_year": mean.value,
         "mean_low95_percent_a_year": mean.low,
         "mean_high95_percent_a_year": mean.high,
-        "deviation_percent_a_year": _weighted_deviation(annual, weights),
+        "deviation_percent_a_year": weighted_deviation(annual, weights),
         "p05_percent_a_year": low,
         "median_percent_a_year": median,
         "p95_percent_a_year": high,
@@ -201,6 +202,8 @@ def persistence_of(contract: FundingHistory) -> dict[float, statistics.Autoregre
 
 def autocorrelations(histories: FundingHistories, lags_hours: Sequence[int] = LAGS_HOURS) -> pd.DataFrame:
     """Correlation of rates exactly a lag apart, with the band in which it would lie 95 % of the time without any."""
+    for lag in lags_hours:
+        require_positive(lag_hours=lag)
     rows = []
     for contract in histories.contracts:
         for lag in lags_hours:
@@ -247,7 +250,7 @@ def caps(histories: FundingHistories) -> pd.DataFrame:
             "limit_percent": limit.funding_rate * PERCENT,
             "hits": limit.hits,
             "share_percent_of_settlements": limit.hits / len(contract.rate) * PERCENT,
-            "first_utc": _utc(np.array([limit.first_ms]))[0],
+            "first_utc": utc(np.array([limit.first_ms]))[0],
         }
         for contract in histories.contracts
         for limit in contract.limits
@@ -284,7 +287,12 @@ def common_windows(left: FundingHistory, right: FundingHistory, window_hours: in
 
 
 def spreads(histories: FundingHistories, window_hours: int = 8) -> pd.DataFrame:
-    """Funding of one venue less that of another on a common clock of ``window_hours``, and how they move together."""
+    """Funding of one venue less that of another on a common clock of ``window_hours``, and how they move together.
+
+    ``UsageError`` for a window that is not a whole number of hours from 1 on.
+    """
+    if window_hours < 1 or window_hours != int(window_hours):
+        raise UsageError(f"window_hours = {window_hours} is no window", remedy="give whole hours from 1 on")
     rows = []
     for left, right in base_pairs(histories):
         ends, of_left, of_right = common_windows(left, right, window_hours)
@@ -301,8 +309,8 @@ def spreads(histories: FundingHistories, window_hours: int = 8) -> pd.DataFrame:
                 "right": right.name,
                 "window_hours": window_hours,
                 "windows": len(ends),
-                "from_utc": _utc(ends[:1])[0],
-                "to_utc": _utc(ends[-1:])[0],
+                "from_utc": utc(ends[:1])[0],
+                "to_utc": utc(ends[-1:])[0],
                 "mean_spread_bps": mean.value,
                 "mean_spread_low95_bps": mean.low,
                 "mean_spread_high95_bps": mean.high,
@@ -325,7 +333,8 @@ _SPREADS = (
 )
 
 
-def _weighted_deviation(values: Floats, weights: Floats) -> float:
+def weighted_deviation(values: Floats, weights: Floats) -> float:
+    """Standard deviation of the known values by weight; NaN with fewer than two."""
     known = np.isfinite(values)
     if known.sum() < 2:
         return float("nan")
@@ -333,7 +342,8 @@ def _weighted_deviation(values: Floats, weights: Floats) -> float:
     return float(np.sqrt(np.average((values[known] - mean) ** 2, weights=weights[known])))
 
 
-def _utc(times_ms: Integers) -> pd.DatetimeIndex:
+def utc(times_ms: Integers) -> pd.DatetimeIndex:
+    """Instants as pandas has them."""
     return pd.to_datetime(times_ms, unit="ms", utc=True)
 
 

@@ -19,9 +19,7 @@ from research.funding.carry import (
     net_carry,
     ranking_test,
     screen,
-    settings_text,
     survivorship,
-    tradable_pairs,
 )
 from research.funding.forecasts import (
     forecast_errors,
@@ -30,6 +28,7 @@ from research.funding.forecasts import (
     strategy_forecast,
 )
 from research.funding.history import FundingHistories, FundingHistory, load
+from research.funding.pairs import settings_text, tradable_pairs
 from research.funding.report import report
 from research.funding.tables import (
     autocorrelations,

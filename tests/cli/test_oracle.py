@@ -64,6 +64,47 @@ def test_check_counts_and_ends_with_4_when_there_was_no_price(carry: Run) -> Non
     assert "HALT 2 (100.00 %)" in printed
 
 
+def test_stretches_are_of_one_status(carry: Run, tmp_path: Path) -> None:
+    """Two venues until the third bar, then one: a HALT of the whole time would be twice too long."""
+    lake = Lake(tmp_path / "two")
+    for venue, bars in (("binance", 4), ("bybit", 2)):
+        columns = {"time_ms": T0 + np.arange(bars) * HOUR, "volume": np.ones(bars)}
+        columns |= dict.fromkeys(("open", "high", "low", "close"), np.full(bars, 100.0))
+        lake.write(SeriesKey(venue, "spot", "BTCUSDT", "bars", "1h"), columns, Provenance("by hand"))
+    code, printed, _ = carry("oracle", "check", "--asset", "BTC", "--lake", tmp_path / "two", "--json")
+    assert code == 4
+    (btc,) = json.loads(printed)["assets"]
+    assert btc["instants"] == {"OK": 0, "DEGRADED": 2, "HALT": 2}
+    assert [(item["from"][11:13], item["to"][11:13], item["status"], item["instants"]) for item in btc["episodes"]] == [
+        ("01", "02", "DEGRADED", 2),
+        ("03", "04", "HALT", 2),
+    ]
+    code, printed, _ = carry("oracle", "check", "--lake", tmp_path / "two", "--asset", "BTC", "--venue", "bybit")
+    assert "widest" not in printed  # one price has no width
+
+
+def test_names_that_no_source_has_are_said(carry: Run) -> None:
+    code, _, said = carry("oracle", "show", "--weight", "binnance=3")
+    assert (code, "--weight binnance: no price comes from a venue of that name; did you mean binance?" in said) == (
+        2,
+        True,
+    )
+    code, _, said = carry("oracle", "show", "--quote-rate", "USCD=1")
+    assert code == 2
+    assert "--quote-rate USCD: no price is quoted in it" in said
+    for command in ("show", "check"):
+        _, _, said = carry("oracle", command, "--weight", "binance=3", "--quote-rate", "USDC=1")
+        assert "--weight" not in said
+        assert "--quote-rate USDC" in said
+
+
+def test_prices_are_whole_on_a_narrow_terminal(carry: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, printed, _ = carry("oracle", "show", "--at", "2024-01-01T02:00", "--unit", "USDT")
+    assert "…" not in printed
+    assert "250" in printed
+
+
 def test_a_snapshot(carry: Run, tmp_path: Path) -> None:
     def field(value: float) -> dict[str, Any]:
         return {"value": value, "age_ms": 100, "stale": False}
@@ -79,7 +120,8 @@ def test_a_snapshot(carry: Run, tmp_path: Path) -> None:
     assert (code, json.loads(printed)["assets"]["BTC"]["status"]) == (0, "OK")
     code, printed, _ = carry("oracle", "check", "--snapshot", path, "--max-age-s", "0.05", "--json")
     assert code == 4
-    assert set(json.loads(printed)["assets"]["BTC"]["rejected"].values()) == {"stale"}
+    # The USDC book is too old as well, so c has no rate, which is looked at before its age.
+    assert json.loads(printed)["assets"]["BTC"]["rejected"] == {"a": "stale", "b": "stale", "c": "no_quote_rate"}
     code, printed, _ = carry("oracle", "show", "--snapshot", path, "--weight", "d=2", "--json")
     assert (code, json.loads(printed)["remedy"]) == (2, "venues are a, b, c")
     code, printed, _ = carry("oracle", "show", "--asset", "ETH", "--snapshot", path, "--json")
@@ -105,6 +147,7 @@ def test_a_snapshot(carry: Run, tmp_path: Path) -> None:
         (("show", "--asset", "BTC", "--quote-rate", "USDC=nan"), 2, "--quote-rate USDC=nan: not a number above 0"),
         (("show", "--asset", "BTC", "--max-age-s", "nan"), 2, "--max-age-s nan is not a number of seconds"),
         (("check", "--asset", "BTC", "--max-age-s", "inf"), 2, "--max-age-s inf is not a number of seconds"),
+        (("show", "--asset", "BTC", "--quote-rate", "USDT=0.5"), 2, "USDT is the common quote, so its rate is 1"),
         (("show", "--asset", "BTC", "--at", "noon"), 2, "'noon' is not an ISO date"),
         (("show", "--asset", "BTC", "--quorum", "0"), 3, "quorum = 0"),
         (("check", "--lake", "absent"), 4, "there is no lake"),

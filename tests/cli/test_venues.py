@@ -29,6 +29,18 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "exchangeInfo of 2026-03-31" in filters["source"]
 
 
+def test_every_venue_has_funding_rules_with_a_source(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["venues", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)["facts"]
+    rules = {fact["venue"]: fact for fact in facts if fact["subject"] == "funding"}
+    assert set(rules) == {"binance", "bybit", "okx", "hyperliquid", "dydx"}
+    for fact in rules.values():
+        assert fact["as_of"] in fact["source"]  # the date is one that the source names
+        assert fact["age_days"] is not None
+    assert "4 % an hour" in rules["hyperliquid"]["known"]
+    assert "NOT KNOWN" in rules["dydx"]["source"]
+
+
 def test_people_get_one_venue(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["venues", "--venue", "bybit"]) == 0
     shown = capsys.readouterr().out

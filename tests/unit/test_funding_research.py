@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -13,9 +14,11 @@ import pandas as pd
 import pytest
 
 from crypto.errors import DataError, OutputError, SettingsError, UsageError
+from crypto.venues.registry import pair
 from data.feed.rows import COLUMNS, RowWriter
 from data.store.lake import Lake, Provenance, SeriesKey
 from data.tables import write_table
+from research.funding.figures import runs_figure
 from research.funding.history import FundingHistories
 from research.scripts import funding
 
@@ -239,6 +242,16 @@ def test_forecast_errors_by_hand(lake: Path) -> None:
     assert found.loc["16 h", "last rate"]["forecasts"] == 2
 
 
+def test_a_rate_of_zero_has_no_sign_to_hit(lake: Path) -> None:
+    # Last rates 1, 1, 0, 0, -1 for what came: 1, 0, 0, -1, 1 bp. Of the three with a sign one was right.
+    found = funding.forecast_errors(one(lake, [8] * 6, [1e-4, 1e-4, 0, 0, -1e-4, 1e-4]))
+    found = found[found["horizon"] == "next settlement"].set_index("method")
+    assert found.loc["last rate", "forecasts"] == 5
+    assert found.loc["last rate", "sign_hits_percent"] == pytest.approx(100 / 3)
+    still = funding.forecast_errors(one(lake, [8] * 6, [1e-4, 0, 0, 0, 0, 0]))
+    assert still["sign_hits_percent"].isna().all()
+
+
 def test_a_missing_settlement_is_not_forecast(lake: Path) -> None:
     histories = one(lake, [8, 8, 8, 16, 8, 8], [1e-4] * 6)  # the one at 32 h is missing
     found = funding.forecast_errors(histories, [24.0], [8]).set_index(["horizon", "method"])
@@ -268,6 +281,19 @@ def test_errors_of_a_predicted_rate_by_lead(lake: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("time_ms,settlement_ms,predicted_rate\n1,2,x\n")
     with pytest.raises(DataError, match="'predicted_rate' has values that are no numbers"):
         funding.read_predictions(tmp_path / "bad.csv", contract.key)
+
+
+def test_predictions_that_fit_no_settlement_are_named(lake: Path, tmp_path: Path) -> None:
+    histories = one(lake, [8] * 3, [1e-4] * 3)
+    (contract,) = histories.contracts
+    path = tmp_path / "predicted.csv"
+    # Seconds in place of milliseconds: years before the first settlement.
+    path.write_text(f"time_ms,settlement_ms,predicted_rate\n{T0 // 1000},{T0 // 1000 + 28_800},0.0001\n")
+    with pytest.raises(DataError, match="none of 1 predicted rates is for a settlement of binance BTCUSDT within 8 h"):
+        funding.prediction_errors(contract, funding.read_predictions(path, contract.key))
+    path.write_text(f"time_ms,settlement_ms,predicted_rate\n{T0},{T0 + 8 * HOUR},inf\n")
+    with pytest.raises(DataError, match="'predicted_rate' has an infinite value"):
+        funding.read_predictions(path, contract.key)
 
 
 def test_predictions_come_out_of_the_rows_that_a_feed_wrote(lake: Path, tmp_path: Path) -> None:
@@ -302,7 +328,7 @@ def test_round_trip_costs(lake: Path) -> None:
         funding.Costs(slippage_bps=-1)
     with pytest.raises(UsageError, match="holding_hours = 0"):
         funding.Costs(holding_hours=0)
-    with pytest.raises(SettingsError, match="VIP77"):
+    with pytest.raises(UsageError, match="fee tier 'VIP77': binance has none"):
         funding.Costs(tier="VIP77").of("binance", "linear")
 
 
@@ -345,6 +371,86 @@ def test_screen_ranks_by_net_carry_and_says_what_is_missing(lake: Path) -> None:
     assert "1 of 5 contracts end before the others" in funding.survivorship(later, screened)
 
 
+def test_a_venue_whose_data_end_is_not_called_delisted(lake: Path) -> None:
+    put(lake, "binance:linear:BTCUSDT", [8] * 90, [1e-4] * 90)
+    put(lake, "binance:linear:LUNAUSDT", [8] * 60, [1e-4] * 60)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        put(lake, f"bybit:linear:{symbol}", [8] * 30, [5e-4] * 30)
+    histories = funding.load(lake)
+    found = funding.screen(histories, lookback_days=10).set_index(["venue", "symbol"])
+    assert list(found.index[found["ended"]]) == [("binance", "LUNAUSDT"), ("bybit", "BTCUSDT"), ("bybit", "ETHUSDT")]
+    assert f"{found.loc[('bybit', 'ETHUSDT'), 'to_utc']:%Y-%m-%d %H}" == "2024-01-11 00"
+    # There is no forecast for now out of rates of weeks ago.
+    assert list(found["forecast_percent_a_year"].notna()) == [True, False, False, False]
+    word = funding.survivorship(histories, found.reset_index())
+    assert "3 of 4 contracts end before the others (delisted, or not brought up to date)" in word
+    assert "Of bybit all end by 2024-01-11, so it is rather that its data are not up to date." in word
+    assert "Of binance" not in word
+
+
+def test_the_deviation_weighs_rates_by_their_hours(lake: Path) -> None:
+    # Two settlements of 8 h and four of 4 h: 16 h at 87.6 % and 16 h at 0 % a year lie 43.8 off their mean.
+    put(lake, "binance:linear:BTCUSDT", [8, 8, 4, 4, 4, 4], [8e-4, 8e-4, 0, 0, 0, 0])
+    found = funding.screen(funding.load(lake)).iloc[0]
+    assert found["mean_percent_a_year"] == pytest.approx(43.8)
+    assert found["deviation_percent_a_year"] == pytest.approx(43.8)
+
+
+def test_a_pair_can_be_loaded_from_settings(lake: Path) -> None:
+    """BTCUSDC has no filters here: a settings file with it is refused, so it is no pair to trade."""
+    for key in ("binance:linear:BTCUSDC", "binance:linear:BTCUSDT", "binance:inverse:BTCUSD", "bybit:linear:BTCPERP"):
+        put(lake, key, [8] * 90, [5e-4] * 90)
+    put(lake, "bybit:linear:SHIB1000USDT", [8] * 90, [5e-4] * 90)
+    found = funding.tradable_pairs(funding.screen(funding.load(lake))).set_index("perp")
+    for perp, row in found.iterrows():
+        if row["tradable"]:
+            assert pair(row["spot"], str(perp), {}).spot.base == pair(row["spot"], str(perp), {}).perp.base
+        else:
+            with pytest.raises(SettingsError):
+                pair(row["spot"], str(perp), {})
+    assert "not in the shipped tables" in found.loc["binance:linear:BTCUSDC", "reason"]
+    assert list(found.index[found["tradable"]]) == [
+        "binance:inverse:BTCUSD",
+        "binance:linear:BTCUSDT",
+        "bybit:linear:SHIB1000USDT",
+    ]
+
+
+def test_what_makes_no_sense_is_refused(lake: Path) -> None:
+    histories = one(lake, [8] * 9, [1e-4] * 9)
+    with pytest.raises(UsageError, match=r"holding_hours = 0\.3 is out of range"):
+        funding.Costs(holding_hours=0.3)
+    for hours in (0, -8, 8.5):
+        with pytest.raises(UsageError, match="is no window"):
+            funding.spreads(histories, hours)
+    with pytest.raises(UsageError, match="not a number"):
+        funding.tradable_pairs(funding.screen(histories), least_net_percent_a_year=math.nan)
+    for refused in (
+        lambda: funding.autocorrelations(histories, [0]),
+        lambda: funding.forecast_errors(histories, [-72]),
+        lambda: funding.forecast_errors(histories, horizons_hours=[0]),
+        lambda: funding.screen(histories, half_life_hours=0),
+        lambda: funding.screen(histories, lookback_days=math.nan),
+        lambda: funding.ranking_test(histories, days=0),
+    ):
+        with pytest.raises(UsageError, match="above 0"):
+            refused()
+    with pytest.raises(DataError, match="no funding history to look at"):
+        FundingHistories(())
+    nothing = funding.tradable_pairs(funding.screen(histories).iloc[:0])
+    assert nothing.empty
+    assert funding.settings_text(nothing) == ""
+    assert len(funding.load(lake, "BTCUSDT", venues="binance").contracts) == 1
+    # A holding period is rounded to whole hours once, for the screen and for net carry alike.
+    costs = funding.Costs(holding_hours=100.4)
+    assert funding.net_carry(histories, costs)["net_percent_a_year"].iloc[0] == pytest.approx(
+        (1e-4 / 8 * 100 - 0.0032) / 100 * A_YEAR
+    )
+    assert funding.screen(histories, costs)["net_percent_a_year"].iloc[0] == pytest.approx(
+        (1e-4 / 8 * 100 - 0.0032) / 100 * A_YEAR
+    )
+
+
 def test_pairs_with_reasons(lake: Path) -> None:
     put(lake, "binance:linear:BTCUSDT", [8] * 90, [2e-4] * 90)
     put(lake, "binance:linear:ETHUSDT", [8] * 90, [3e-4] * 90)
@@ -363,7 +469,7 @@ def test_pairs_with_reasons(lake: Path) -> None:
         "binance:linear:ALICEUSDT": "no spot leg in the shipped tables",
         "binance:linear:ADAUSDT": "forecast is not positive",
         "okx:linear:BTCUSDT": "no spot leg in the shipped tables",
-        "binance:linear:LTCUSDT": "no longer settling",
+        "binance:linear:LTCUSDT": "its data end on 2024-01-21, before those of the others",
     }
     assert list(found.loc[found["tradable"], "weight"]) == [0.5, 0.5]
     assert found["weight"].sum() == 1.0
@@ -433,6 +539,17 @@ def test_report_folder(lake: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already"):
         funding.report(histories, tmp_path / "study")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "study"]
+
+
+def test_the_curve_of_run_lengths_is_the_share_of_runs_at_least_as_long(lake: Path) -> None:
+    # Complete runs > 0 of 1, 1, 1, 2, 2 settlements of 8 h: all last 8 h, two in five 16 h.
+    lengths = [1, 1, 1, 1, 1, 1, 1, 2, 1, 2, 1, 1]  # positive and negative by turns; the first and last are cut
+    signs = [(-1) ** (index + 1) for index in range(len(lengths))]
+    rates = [1e-4 * sign for sign, length in zip(signs, lengths, strict=True) for _ in range(length)]
+    drawn = runs_figure(one(lake, [8] * len(rates), rates).contracts).data[0]
+    x, y = (list(np.frombuffer(base64.b64decode(drawn[axis]["bdata"]), "<f8")) for axis in "xy")
+    assert (x, y) == ([8.0, 16.0], [100.0, 40.0])
+    assert drawn["line"]["shape"] == "vh"
 
 
 def test_the_page_of_one_short_contract_can_be_drawn(lake: Path, tmp_path: Path) -> None:

@@ -38,6 +38,11 @@ def at(*prices: float, weights: tuple[float, ...] = (), ages: tuple[float, ...] 
         ((100.0, 100.1, 100.2), (10, 1, 1), 100.1),  # the first has more than half, so all count the same
         ((100.0, 100.1, 100.2), (2, 1, 1), 100.1),  # exactly half is too much as well
         ((100.0, 100.1), (3, 1), 100.05),  # of two no one decides
+        # Decimal weights: 0.3 is half of 0.6, whatever the rounding of 0.1 + 0.2 + 0.3 is, in any order of prices.
+        ((100.0, 100.1, 100.2), (0.1, 0.2, 0.3), 100.1),
+        ((100.2, 100.1, 100.0), (0.1, 0.2, 0.3), 100.1),
+        ((100.0, 100.1, 100.2, 100.25), (0.1, 0.2, 0.2, 0.1), 100.15),  # 0.3 of 0.6 at 100.1: mean of it and the next
+        ((100.2, 100.2, 101.0), (0.2, 0.4, 0.6), 100.2),
     ],
 )
 def test_weighted_median(prices: tuple[float, ...], weights: tuple[float, ...], expected: float) -> None:

@@ -255,6 +255,22 @@ def test_conversions_come_from_the_snapshots_fresh_books() -> None:
     assert found.quote_rates["USD"] == pytest.approx(1.0, abs=1e-8)
 
 
+def test_books_of_a_conversion_that_contradict_each_other_give_no_rate() -> None:
+    """Two USDC books at 1.0 and 0.1: their middle, 0.55, would put three venues in USDC 45 % off, and agreeing."""
+    instruments = {f"{venue}:spot:BTCUSDC": book(99.9, 100.1) for venue in ("a", "b", "c")}
+    instruments |= {"a:spot:USDCUSDT": book(0.9999, 1.0001), "b:spot:USDCUSDT": book(0.09999, 0.10001)}
+    found = parsed({"time_ms": T0, "instruments": instruments})
+    assert "USDC" not in found.quote_rates
+    reading = evaluate(found.sources["BTC"], found.quote_rates, "USDT")
+    assert reading.status is Status.HALT
+    assert {verdict.name for verdict in reading.rejected.values()} == {"NO_QUOTE_RATE"}
+    # A third book decides: the one that is off goes, and the depegged rate 0.88 of the two others is used.
+    instruments |= {"a:spot:USDCUSDT": book(0.8799, 0.8801), "c:spot:USDCUSDT": book(0.8799, 0.8801)}
+    found = parsed({"time_ms": T0, "instruments": instruments})
+    assert found.quote_rates["USDC"] == pytest.approx(0.88)
+    assert evaluate(found.sources["BTC"], found.quote_rates, "USDT").value == pytest.approx(88.0)
+
+
 def test_marks_of_a_snapshot_are_per_base_unit() -> None:
     pepe = {source.name: source for source in parsed(SNAPSHOT, "mark").sources["PEPE"]}
     assert (pepe["binance"].price, pepe["binance"].quote) == (1e-5, "USDT")
@@ -271,8 +287,20 @@ def test_marks_of_a_snapshot_are_per_base_unit() -> None:
         (b"\xff\xfe", "is not JSON"),
         (b"[]", "no object 'instruments'"),
         (b'{"error": "x"}', "no object 'instruments'"),
-        (b'{"instruments": {}}', "time_ms = None is not a number"),
-        (b'{"time_ms": true, "instruments": {}}', "time_ms = True is not a number"),
+        (b"[" * 100_000, "is not JSON"),
+        (b'{"time_ms": ' + b"9" * 5_000 + b"}", "is not JSON"),
+        (
+            b'{"time_ms": 1, "instruments": {"a:linear:BTCUSDT": {"fields": {"mark": {"value": '
+            + b"9" * 400
+            + b"}}}}}",
+            "mark value is too large",
+        ),
+        (b'{"instruments": {}}', "time_ms = None is not an instant"),
+        (b'{"time_ms": true, "instruments": {}}', "time_ms = True is not an instant"),
+        (b'{"time_ms": NaN, "instruments": {}}', "time_ms = nan is not an instant"),
+        (b'{"time_ms": Infinity, "instruments": {}}', "time_ms = inf is not an instant"),
+        (b'{"time_ms": 1e300, "instruments": {}}', "is not an instant"),
+        (b'{"time_ms": -1, "instruments": {}}', "time_ms = -1 is not an instant"),
         (b'{"time_ms": 1, "instruments": {"BTC": {}}}', "'BTC' is not of the form"),
         (b'{"time_ms": 1, "instruments": {"a:spot:BTCUSDT": 3}}', "a:spot:BTCUSDT has no object 'fields'"),
         (b'{"time_ms": 1, "instruments": {"a:spot:BTCUSDT": {"fields": {"bid": 3}}}}', "bid is not an object"),
