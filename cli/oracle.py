@@ -187,7 +187,7 @@ def _asked(lake: Lake, asset: list[str] | None, kind: str) -> list[str]:
     several = sorted(name for name, venues in held.items() if len(venues) > 1)
     if not several:
         raise DataError(
-            f"no asset of the lake has a {kind} input on two venues or more",
+            f"no asset of the lake has inputs of the composite {kind} on two venues or more",
             remedy=f"name one with --asset (held: {', '.join(sorted(held)[:12]) or 'none'}), or try another --kind",
         )
     return several

@@ -135,7 +135,7 @@ def test_a_snapshot(carry: Run, tmp_path: Path) -> None:
     [
         (("show", "--asset", "DOGE"), 4, "no venue of the lake has DOGE"),
         (("show", "--kind", "vwap"), 2, "--kind vwap is unknown"),
-        (("show", "--kind", "mark"), 4, "no asset of the lake has a mark input"),
+        (("show", "--kind", "mark"), 4, "has inputs of the composite mark on two venues"),
         (("show", "--asset", "BTC", "--quote-rate", "USDC=x"), 2, "--quote-rate USDC=x: not a number"),
         (("show", "--asset", "BTC", "--weight", "okx=-1"), 2, "--weight okx=-1: not a number above 0"),
         (("show", "--asset", "BTC", "--quote-rate", "USDC=nan"), 2, "--quote-rate USDC=nan: not a number above 0"),
