@@ -146,17 +146,16 @@ def _calls_into_python(securities: Any) -> int:
 def _quietly(algorithm: Any, now: Any, bars: dict[Any, Any], is_first: bool, found: Counter[tuple[str, str]]) -> None:
     """One slice, counting only what main.py and models/ read."""
     lean = engine.lean
-    lean._NOW[0] = now  # noqa: SLF001 - the double's clock
-    for security in algorithm.double_securities:
-        security.bar = bars.get(security)
-        security.price, security.volume = security.bar.close, security.bar.volume
+    lean.double_set_time(now)
+    for security, bar in bars.items():
+        security.double_take(bar)
     algorithm.current_slice = lean.Slice(lean.TradeBars({item.symbol: bar for item, bar in bars.items()}))
     asked = [
         (item.margin_interest_rate_model, lean.MarginInterestRateParameters(item, now))
         for item in algorithm.double_securities
         if not is_first
     ]
-    engine.scan(algorithm)
+    algorithm.double_scan()
     with counted(found):
         for model, given in asked:
             model.apply_margin_interest_rate(given)
@@ -201,10 +200,7 @@ def _held_micros(folder: Path) -> float:
     sent = len(algorithm.double_orders)
     begin = time.thread_time()
     for now, data, bars in slices:
-        lean._NOW[0] = now  # noqa: SLF001 - the double's clock
-        for security, bar in bars:
-            security.price = bar.close
-            security.volume = bar.volume
+        _show(now, bars)
         algorithm.on_data(data)
     spent = time.thread_time() - begin
     if len(algorithm.double_orders) != sent:
@@ -212,15 +208,19 @@ def _held_micros(folder: Path) -> float:
     return (spent - _double_seconds(algorithm, slices)) / len(slices) * 1e6
 
 
+def _show(now: Any, bars: tuple[tuple[Any, Any], ...]) -> None:
+    """Set the double's clock and prices to a slice."""
+    engine.lean.double_set_time(now)
+    for security, bar in bars:
+        security.price = bar.close
+        security.volume = bar.volume
+
+
 def _double_seconds(algorithm: Any, slices: list[tuple[Any, Any, Any]]) -> float:
     """Seconds that setting and reading the double takes in those slices: crossings have their own price."""
-    lean = engine.lean
     begin = time.thread_time()
     for now, data, bars in slices:
-        lean._NOW[0] = now  # noqa: SLF001 - the double's clock
-        for security, bar in bars:
-            security.price = bar.close
-            security.volume = bar.volume
+        _show(now, bars)
         _ = algorithm.time, data.bars.count
         for security, _bar in bars:
             _ = security.price, security.volume

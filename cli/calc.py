@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from cli import console
 from cli.calc_view import payload, view
+from cli.options import NUMBER, TiersAsOf, TiersFile, flattened
 from crypto.errors import UsageError
 from crypto.fees import round_trip_cost
 from crypto.instruments import Kind, Pair
@@ -26,38 +28,72 @@ from crypto.worked.size import SizeQuestion, answer_size
 from data.settings import load_settings
 from data.tiers import load_tiers
 
-NUMBER = "NUMBER"  # read by our own parser, whose errors name flag and value
-
 Venue = Annotated[str, typer.Option("--venue", help="Venue whose rules hold: binance, bybit, okx, hyperliquid, ...")]
 KindOption = Annotated[str, typer.Option("--kind", help="Contracts: linear, or inverse (sizes in quote value).")]
-PositionsOption = Annotated[
-    list[str], typer.Option("--position", help="SYMBOL:long|short:QUANTITY@ENTRY; may be given again.")
-]
-Position = Annotated[str, typer.Option("--position", help="SYMBOL:long|short:QUANTITY@ENTRY.")]
-Marks = Annotated[list[str] | None, typer.Option("--mark", help="SYMBOL=PRICE, or a price alone for all symbols.")]
-Leverage = Annotated[list[str] | None, typer.Option("--leverage", help="SYMBOL=LEVERAGE, or a number for all symbols.")]
-Tier = Annotated[
-    list[str] | None, typer.Option("--tier", help="SYMBOL=RATE/DEDUCTION: the maintenance tier, given by hand.")
-]
-Tiers = Annotated[Path | None, typer.Option("--tiers", help="File of the venue's tiers (JSON as ccxt returns it).")]
-AsOf = Annotated[str | None, typer.Option("--as-of", help="Date at which shipped tiers must hold; else the latest.")]
-Hedge = Annotated[bool, typer.Option("--hedge", help="Hedge mode: long and short of one symbol side by side.")]
 Taker = Annotated[
     str | None, typer.Option("--taker", metavar=NUMBER, help="Taker fee, a fraction; else the venue's first fee tier.")
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """The maintenance tiers that hold, given in one of three ways; else the latest shipped ones."""
+
+    tier: Annotated[
+        list[str] | None, typer.Option("--tier", help="SYMBOL=RATE/DEDUCTION: the maintenance tier, given by hand.")
+    ] = None
+    tiers: TiersFile = None
+    as_of: TiersAsOf = None
+
+    def choice(self, venue: str) -> TierChoice:
+        """The tiers to take at a venue."""
+        # The file has no date: it is taken to hold whenever it is asked for.
+        listed = None if self.tiers is None else load_tiers(self.tiers, venue, "1970-01-01")
+        as_of_ms = None if self.as_of is None else _instant("--as-of", self.as_of)
+        return TierChoice(inputs.parse_tiers(self.tier or ()), listed, as_of_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Positions of one account at a venue."""
+
+    venue: Venue
+    position: Annotated[
+        list[str], typer.Option("--position", help="SYMBOL:long|short:QUANTITY@ENTRY; may be given again.")
+    ]
+    mark: Annotated[
+        list[str] | None, typer.Option("--mark", help="SYMBOL=PRICE, or a price alone for all symbols.")
+    ] = None
+    leverage: Annotated[
+        list[str] | None, typer.Option("--leverage", help="SYMBOL=LEVERAGE, or a number for all symbols.")
+    ] = None
+    kind: KindOption = "linear"
+    hedge: Annotated[bool, typer.Option("--hedge", help="Hedge mode: long and short of one symbol side by side.")] = (
+        False
+    )
+
+    def question(self, tiers: Tiers, *, is_valued_at_entry: bool = False) -> AccountQuestion:
+        """The account as the calculators take it; ``is_valued_at_entry``: entry prices stand for marks not given."""
+        kind, held = inputs.contract_kind(self.kind), inputs.parse_positions(self.position)
+        marks = inputs.by_symbol_or_all("--mark", self.mark or (), inputs.positive)
+        if is_valued_at_entry and not marks:
+            marks = {item.symbol: item.entry_price for item in held}
+            console.note("No --mark: the position is valued at its entry price.")
+        leverages = inputs.by_symbol_or_all("--leverage", self.leverage or (), inputs.positive)
+        return AccountQuestion(self.venue, kind, held, marks, leverages, tiers.choice(self.venue), self.hedge)
 
 
 def register(app: typer.Typer) -> None:
     """Add ``carry calc`` to the command line."""
     group = typer.Typer(no_args_is_help=True, help="Answer one question, with the formula and its numbers shown.")
     for command in (liquidation, margin, adl, size, borrow, funding):
-        group.command(command.__name__)(command)
+        group.command(command.__name__)(flattened(command))
     app.add_typer(group, name="calc")
 
 
 def liquidation(
-    venue: Venue,
-    position: PositionsOption,
+    *,
+    account: Account,
     mode: Annotated[Mode, typer.Option("--mode", help="Margin mode.")] = Mode.CROSS,
     wallet: Annotated[
         str | None, typer.Option("--wallet", metavar=NUMBER, help="Cross: balance without unrealised profit.")
@@ -68,18 +104,12 @@ def liquidation(
     extra_margin: Annotated[
         str, typer.Option("--extra-margin", metavar=NUMBER, help="Isolated: margin added later.")
     ] = "0",
-    mark: Marks = None,
-    leverage: Leverage = None,
-    kind: KindOption = "linear",
-    hedge: Hedge = False,
     collateral: Annotated[
         list[str] | None,
         typer.Option("--collateral", help="SYMBOL=UNITS of base, after haircut, that moves with the price."),
     ] = None,
     taker: Taker = None,
-    tier: Tier = None,
-    tiers: Tiers = None,
-    as_of: AsOf = None,
+    tiers: Tiers,
     as_json: console.JsonFlag = False,
 ) -> None:
     """Price at which the venue liquidates: cross, isolated or hedge mode, linear or inverse.
@@ -91,22 +121,8 @@ def liquidation(
 
     Example: carry calc liquidation --venue bybit --mode isolated --leverage 10 --position BTCUSDT:short:1@60000
     """
-    kinds, held = inputs.contract_kind(kind), inputs.parse_positions(position)
-    marks = inputs.by_symbol_or_all("--mark", mark or (), inputs.positive)
-    if mode is Mode.ISOLATED and not marks:
-        marks = {item.symbol: item.entry_price for item in held}
-        console.note("No --mark: the position is valued at its entry price.")
-    account = AccountQuestion(
-        venue,
-        kinds,
-        held,
-        marks,
-        inputs.by_symbol_or_all("--leverage", leverage or (), inputs.positive),
-        _tier_choice(venue, tier, tiers, as_of),
-        hedge,
-    )
     question = LiquidationQuestion(
-        account,
+        account.question(tiers, is_valued_at_entry=mode is Mode.ISOLATED),
         mode,
         inputs.optional(inputs.positive, "--wallet", wallet),
         inputs.optional(inputs.positive, "--margin", margin),
@@ -118,20 +134,14 @@ def liquidation(
 
 
 def margin(
-    venue: Venue,
-    position: PositionsOption,
+    *,
+    account: Account,
     wallet: Annotated[str, typer.Option("--wallet", metavar=NUMBER, help="Balance without unrealised profit.")],
-    mark: Marks = None,
-    leverage: Leverage = None,
-    kind: KindOption = "linear",
-    hedge: Hedge = False,
     reserved: Annotated[
         str, typer.Option("--reserved", metavar=NUMBER, help="Initial margin that open orders hold.")
     ] = "0",
     taker: Taker = None,
-    tier: Tier = None,
-    tiers: Tiers = None,
-    as_of: AsOf = None,
+    tiers: Tiers,
     as_json: console.JsonFlag = False,
 ) -> None:
     """Initial and maintenance margin of positions, margin ratio and risk of their account.
@@ -139,17 +149,8 @@ def margin(
     Example: carry calc margin --venue binance --wallet 10000 --position BTCUSDT:short:2@30000 --mark 32000
     --leverage 10 --as-of 2024-11-01
     """
-    account = AccountQuestion(
-        venue,
-        inputs.contract_kind(kind),
-        inputs.parse_positions(position),
-        inputs.by_symbol_or_all("--mark", mark or (), inputs.positive),
-        inputs.by_symbol_or_all("--leverage", leverage or (), inputs.positive),
-        _tier_choice(venue, tier, tiers, as_of),
-        hedge,
-    )
     question = MarginQuestion(
-        account,
+        account.question(tiers),
         inputs.positive("--wallet", wallet),
         inputs.not_negative("--reserved", reserved),
         inputs.optional(inputs.fraction, "--taker", taker),
@@ -158,8 +159,9 @@ def margin(
 
 
 def adl(
+    *,
     venue: Venue,
-    position: Position,
+    position: Annotated[str, typer.Option("--position", help="SYMBOL:long|short:QUANTITY@ENTRY.")],
     mark: Annotated[str, typer.Option("--mark", metavar=NUMBER, help="Mark price.")],
     wallet: Annotated[
         str, typer.Option("--wallet", metavar=NUMBER, help="What backs the position, without its own profit.")
@@ -181,9 +183,7 @@ def adl(
     taker: Annotated[
         str | None, typer.Option("--taker", metavar=NUMBER, help="OKX: taker fee in its margin ratio.")
     ] = None,
-    tier: Tier = None,
-    tiers: Tiers = None,
-    as_of: AsOf = None,
+    tiers: Tiers,
     as_json: console.JsonFlag = False,
 ) -> None:
     """Auto-deleveraging: score, light and bankruptcy price, and what a deficit would close of a position.
@@ -202,7 +202,7 @@ def adl(
         price,
         inputs.positive("--wallet", wallet),
         adl_work.lot_size(venue, contract, held.symbol, inputs.optional(inputs.positive, "--lot", lot)),
-        _adl_account(venue, contract, held, price, tier, tiers, as_of),
+        _adl_account(venue, contract, held, price, tiers),
         adl_work.parse_others(other or ()),
         inputs.optional(inputs.positive, "--deficit", deficit),
         inputs.optional(inputs.positive, "--bankrupt", bankrupt),
@@ -362,24 +362,10 @@ def _instant(flag: str, text: str) -> int:
         return parse_iso(text)
 
 
-def _tier_choice(venue: str, tier: list[str] | None, tiers: Path | None, as_of: str | None) -> TierChoice:
-    # The file has no date: it is taken to hold whenever it is asked for.
-    listed = None if tiers is None else load_tiers(tiers, venue, "1970-01-01")
-    return TierChoice(inputs.parse_tiers(tier or ()), listed, None if as_of is None else _instant("--as-of", as_of))
-
-
-def _adl_account(
-    venue: str,
-    kind: Kind,
-    held: inputs.Held,
-    mark: float,
-    tier: list[str] | None,
-    tiers: Path | None,
-    as_of: str | None,
-) -> AccountQuestion | None:
+def _adl_account(venue: str, kind: Kind, held: inputs.Held, mark: float, tiers: Tiers) -> AccountQuestion | None:
     if adl_work.needs_maintenance(venue):
-        return AccountQuestion(venue, kind, (held,), {held.symbol: mark}, {}, _tier_choice(venue, tier, tiers, as_of))
-    for flag, given in (("--tier", tier), ("--tiers", tiers), ("--as-of", as_of)):
+        return AccountQuestion(venue, kind, (held,), {held.symbol: mark}, {}, tiers.choice(venue))
+    for flag, given in (("--tier", tiers.tier), ("--tiers", tiers.tiers), ("--as-of", tiers.as_of)):
         if given:
             raise UsageError(f"{flag}: {venue} ranks without maintenance margin", remedy=f"leave {flag} out")
     return None

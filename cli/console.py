@@ -115,6 +115,12 @@ def note(message: str) -> None:
     err.print(Text(message), soft_wrap=True)
 
 
+def show_files(files: Mapping[str, object]) -> None:
+    """Where each file that was written lies, a line for each; paths are not wrapped, so that they can be copied."""
+    for name, path in files.items():
+        out.print(Text(f"{name:12} {path}"), soft_wrap=True)
+
+
 def fail(error: str, remedy: str, exit_code: int) -> int:
     """Report an error once, on stderr or with ``--json`` as an object on stdout; returns the exit code."""
     if is_json():

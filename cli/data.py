@@ -14,18 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import JsonFlag, emit, out, progress
+from cli.options import DEFAULT_LAKE, LakeOption, Symbols
 from crypto.funding import Segment
 from crypto.units import iso
 from data.findings import Finding, Severity
 from data.quality import CheckOptions, ContractCalendar, Report, check_lake, choose
 from data.store.lake import Lake, SeriesInfo
 
-LakeOption = Annotated[Path, typer.Option("--lake", help="Folder of the lake.")]
-Symbols = Annotated[
-    list[str] | None, typer.Option("--symbol", help="Only this symbol or venue:kind:SYMBOL; repeatable.")
-]
-
-DEFAULT_LAKE = Path("data/lake")
 EXIT_ERRORS_FOUND = 4
 _COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 _SEGMENTS_SHOWN = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,8 @@ import typer
 
 from cli import funding_view
 from cli.console import JsonFlag, emit, note, out, progress
+from cli.options import DEFAULT_LAKE, LakeOption, Symbols, Venues, flattened
+from cli.output import writable_file, writable_folder
 from crypto.errors import UsageError
 
 if TYPE_CHECKING:  # pandas and the study are imported when a command runs, so that other commands start fast
@@ -18,27 +21,72 @@ if TYPE_CHECKING:  # pandas and the study are imported when a command runs, so t
     from research.funding.carry import Costs
     from research.funding.history import FundingHistories
 
-DEFAULT_LAKE = Path("data/lake")
 _ROWS = 40
 
-LakeOption = Annotated[Path, typer.Option("--lake", help="Folder of the lake.")]
-Symbols = Annotated[
-    list[str] | None, typer.Option("--symbol", help="Only this symbol or venue:kind:SYMBOL; repeatable.")
-]
-Venues = Annotated[list[str] | None, typer.Option("--venue", help="Only this venue; repeatable.")]
-Start = Annotated[str, typer.Option("--from", help="First settlement, ISO, UTC.")]
-End = Annotated[str, typer.Option("--to", help="End (excluded), ISO, UTC.")]
-Tolerance = Annotated[int, typer.Option("--tolerance-ms", help="How far a stamp may be off its full hour.")]
-OutFile = Annotated[Path | None, typer.Option("--out", help="Write the whole table here: .csv or .parquet.")]
-Rows = Annotated[int, typer.Option("--rows", help="Rows shown; files and --json hold all.", min=1)]
-Holding = Annotated[float, typer.Option("--holding-days", help="How long a position is meant to be held.", min=0.05)]
-Slippage = Annotated[float, typer.Option("--slippage-bps", help="Slippage per fill, four fills in all.", min=0.0)]
-Tier = Annotated[str, typer.Option("--fee-tier", help="Fee tier of the venues.")]
-CostBps = Annotated[
-    float | None, typer.Option("--cost-bps", help="Whole round trip in bps, in place of fees and slippage.", min=0.0)
-]
-Lookback = Annotated[float, typer.Option("--lookback-days", help="Days before the end that are looked at.", min=1.0)]
-HalfLife = Annotated[float, typer.Option("--half-life-hours", help="Half-life of the strategy's forecast.", min=0.1)]
+WindowHours = Annotated[int, typer.Option("--window-hours", help="Common clock of both venues.", min=1)]
+
+
+def _table_file(value: Path | None) -> Path | None:
+    """The file that ``--out`` names, when a table can be written to it."""
+    if value is not None:
+        from data.tables import check_ending
+
+        check_ending(value)
+    return writable_file(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Which rates are read, and how far off its full hour a settlement may be stamped."""
+
+    lake: LakeOption = DEFAULT_LAKE
+    symbol: Symbols = None
+    venue: Venues = None
+    start: Annotated[str, typer.Option("--from", help="First settlement, ISO, UTC.")] = ""
+    end: Annotated[str, typer.Option("--to", help="End (excluded), ISO, UTC.")] = ""
+    tolerance_ms: Annotated[int, typer.Option("--tolerance-ms", help="How far a stamp may be off its full hour.")] = (
+        60_000
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Where a table goes."""
+
+    out_file: Annotated[
+        Path | None, typer.Option("--out", callback=_table_file, help="Write the whole table here: .csv or .parquet.")
+    ] = None
+    rows: Annotated[int, typer.Option("--rows", help="Rows shown; files and --json hold all.", min=1)] = _ROWS
+    json: JsonFlag = False
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How long a position is meant to be held and what it costs."""
+
+    holding_days: Annotated[
+        float, typer.Option("--holding-days", help="How long a position is meant to be held.", min=0.05)
+    ] = 30.0
+    slippage_bps: Annotated[
+        float, typer.Option("--slippage-bps", help="Slippage per fill, four fills in all.", min=0.0)
+    ] = 0.5
+    fee_tier: Annotated[str, typer.Option("--fee-tier", help="Fee tier of the venues.")] = "VIP0"
+    cost_bps: Annotated[
+        float | None,
+        typer.Option("--cost-bps", help="Whole round trip in bps, in place of fees and slippage.", min=0.0),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What of the past tells a contract's rate."""
+
+    lookback_days: Annotated[
+        float, typer.Option("--lookback-days", help="Days before the end that are looked at.", min=1.0)
+    ] = 30.0
+    half_life_hours: Annotated[
+        float, typer.Option("--half-life-hours", help="Half-life of the strategy's forecast.", min=0.1)
+    ] = 72.0
 
 
 def register(app: typer.Typer) -> None:
@@ -49,15 +97,10 @@ def register(app: typer.Typer) -> None:
         "Example: carry funding screen --lookback-days 30",
     )
     for name, table, text in _PLAIN:
-        group.command(name)(_plain_command(name, table, text))
-    group.command("seasonality")(seasonality)
-    group.command("persistence")(persistence)
-    group.command("spread")(spread)
-    group.command("forecast")(forecast)
-    group.command("carry")(net_carry)
-    group.command("screen")(screen)
-    group.command("pairs")(pairs)
-    group.command("report")(report)
+        group.command(name)(flattened(_plain_command(name, table, text)))
+    for command in (seasonality, persistence, spread, forecast, screen, pairs, report):
+        group.command(command.__name__)(flattened(command))
+    group.command("carry")(flattened(net_carry))
     app.add_typer(group, name="funding")
 
 
@@ -73,21 +116,11 @@ _PLAIN = (
 def _plain_command(name: str, table: str, text: str) -> Callable[..., None]:
     """A command that shows one table and needs no flags of its own."""
 
-    def command(
-        lake: LakeOption = DEFAULT_LAKE,
-        symbol: Symbols = None,
-        venue: Venues = None,
-        start: Start = "",
-        end: End = "",
-        tolerance_ms: Tolerance = 60_000,
-        out_file: OutFile = None,
-        rows: Rows = _ROWS,
-        json: JsonFlag = False,
-    ) -> None:
+    def command(rates: Rates, shown: Shown) -> None:
         from research.scripts import funding
 
-        histories = _load(lake, symbol, venue, start, end, tolerance_ms)
-        _show(name, getattr(funding, table)(histories), histories, out_file, rows, json)
+        histories = _load(rates)
+        _show(name, getattr(funding, table)(histories), histories, shown)
 
     command.__name__ = f"funding_{name}"
     command.__doc__ = f"{text}\n\nExample: carry funding {name} --symbol BTCUSDT"
@@ -95,16 +128,10 @@ def _plain_command(name: str, table: str, text: str) -> Callable[..., None]:
 
 
 def seasonality(
+    *,
     by: Annotated[str, typer.Option("--by", help="hour (UTC hour of settlement) or weekday.")] = "hour",
-    lake: LakeOption = DEFAULT_LAKE,
-    symbol: Symbols = None,
-    venue: Venues = None,
-    start: Start = "",
-    end: End = "",
-    tolerance_ms: Tolerance = 60_000,
-    out_file: OutFile = None,
-    rows: Rows = _ROWS,
-    json: JsonFlag = False,
+    rates: Rates,
+    shown: Shown,
 ) -> None:
     """Mean rate by hour of settlement or by weekday, with 95 % intervals that allow for serial correlation.
 
@@ -115,21 +142,15 @@ def seasonality(
     tables = {"hour": funding.by_hour, "weekday": funding.by_weekday}
     if by not in tables:
         raise UsageError(f"--by {by} is unknown", remedy="use hour or weekday")
-    histories = _load(lake, symbol, venue, start, end, tolerance_ms)
-    _show(f"seasonality by {by}", tables[by](histories), histories, out_file, rows, json)
+    histories = _load(rates)
+    _show(f"seasonality by {by}", tables[by](histories), histories, shown)
 
 
 def persistence(
+    *,
     lags: Annotated[str, typer.Option("--lags", help="Autocorrelation at these lags in hours instead: 8,24,168.")] = "",
-    lake: LakeOption = DEFAULT_LAKE,
-    symbol: Symbols = None,
-    venue: Venues = None,
-    start: Start = "",
-    end: End = "",
-    tolerance_ms: Tolerance = 60_000,
-    out_file: OutFile = None,
-    rows: Rows = _ROWS,
-    json: JsonFlag = False,
+    rates: Rates,
+    shown: Shown,
 ) -> None:
     """Autoregression and half-life per settlement interval, or with --lags the autocorrelation.
 
@@ -137,25 +158,19 @@ def persistence(
     """
     from research.scripts import funding
 
-    histories = _load(lake, symbol, venue, start, end, tolerance_ms)
+    histories = _load(rates)
     if lags:
         table = funding.autocorrelations(histories, _whole_hours("--lags", lags))
     else:
         table = funding.persistence(histories)
-    _show("persistence", table, histories, out_file, rows, json)
+    _show("persistence", table, histories, shown)
 
 
 def spread(
-    window_hours: Annotated[int, typer.Option("--window-hours", help="Common clock of both venues.", min=1)] = 8,
-    lake: LakeOption = DEFAULT_LAKE,
-    symbol: Symbols = None,
-    venue: Venues = None,
-    start: Start = "",
-    end: End = "",
-    tolerance_ms: Tolerance = 60_000,
-    out_file: OutFile = None,
-    rows: Rows = _ROWS,
-    json: JsonFlag = False,
+    *,
+    window_hours: WindowHours = 8,
+    rates: Rates,
+    shown: Shown,
 ) -> None:
     """Funding of one venue less that of another on the same asset, on a common clock, and their correlation.
 
@@ -163,16 +178,17 @@ def spread(
     """
     from research.scripts import funding
 
-    histories = _load(lake, symbol, venue, start, end, tolerance_ms)
+    histories = _load(rates)
     table = funding.spreads(histories, window_hours)
     if table.empty:
         note(
             "no two venues cover two whole windows of one asset: ingest another venue, widen --symbol, shorten windows"
         )
-    _show("spread", table, histories, out_file, rows, json)
+    _show("spread", table, histories, shown)
 
 
 def forecast(
+    *,
     half_lives: Annotated[
         str, typer.Option("--half-lives", help="Half-lives in hours of the strategy's forecast to compare.")
     ] = "24,72,168",
@@ -183,15 +199,8 @@ def forecast(
         Path | None,
         typer.Option("--predicted", help="Predicted rates: the rows folder of carry feed, or a table (see docs)."),
     ] = None,
-    lake: LakeOption = DEFAULT_LAKE,
-    symbol: Symbols = None,
-    venue: Venues = None,
-    start: Start = "",
-    end: End = "",
-    tolerance_ms: Tolerance = 60_000,
-    out_file: OutFile = None,
-    rows: Rows = _ROWS,
-    json: JsonFlag = False,
+    rates: Rates,
+    shown: Shown,
 ) -> None:
     """Errors of the strategy's forecast, the last rate and others; with --predicted those of the venue's prediction.
 
@@ -201,7 +210,7 @@ def forecast(
     """
     from research.scripts import funding
 
-    histories = _load(lake, symbol, venue, start, end, tolerance_ms)
+    histories = _load(rates)
     if predicted is not None:
         if len(histories.contracts) != 1:
             names = ", ".join(contract.name for contract in histories.contracts[:6])
@@ -209,91 +218,51 @@ def forecast(
                 f"--predicted is of one contract, but there are {names}", remedy="use --symbol and --venue"
             )
         contract = histories.contracts[0]
-        rates = funding.read_predictions(predicted, contract.key)
-        table = funding.prediction_errors(contract, rates)
+        given = funding.read_predictions(predicted, contract.key)
+        table = funding.prediction_errors(contract, given)
         counted = int(table["predictions"].sum())
-        if counted < len(rates):
-            note(f"{len(rates) - counted:,} of {len(rates):,} predictions are too early, too late or of no settlement")
+        if counted < len(given):
+            note(f"{len(given) - counted:,} of {len(given):,} predictions are too early, too late or of no settlement")
     else:
         ahead = _whole_hours("--horizons", horizons)
         table = funding.forecast_errors(histories, _numbers("--half-lives", half_lives), ahead)
-    _show("forecast", table, histories, out_file, rows, json)
+    _show("forecast", table, histories, shown)
 
 
-def net_carry(
-    holding_days: Holding = 30.0,
-    slippage_bps: Slippage = 0.5,
-    fee_tier: Tier = "VIP0",
-    cost_bps: CostBps = None,
-    lake: LakeOption = DEFAULT_LAKE,
-    symbol: Symbols = None,
-    venue: Venues = None,
-    start: Start = "",
-    end: End = "",
-    tolerance_ms: Tolerance = 60_000,
-    out_file: OutFile = None,
-    rows: Rows = _ROWS,
-    json: JsonFlag = False,
-) -> None:
+def net_carry(position: Position, rates: Rates, shown: Shown) -> None:
     """Net carry of long spot and short perp after costs, break-even time, and what past holds would have left.
 
     Example: carry funding carry --symbol BTCUSDT --holding-days 90
     """
     from research.scripts import funding
 
-    costs = _costs(holding_days, slippage_bps, fee_tier, cost_bps)
-    histories = _load(lake, symbol, venue, start, end, tolerance_ms)
-    _show("carry", funding.net_carry(histories, costs), histories, out_file, rows, json)
+    costs = _costs(position)
+    histories = _load(rates)
+    _show("carry", funding.net_carry(histories, costs), histories, shown)
 
 
-def screen(
-    lookback_days: Lookback = 30.0,
-    half_life_hours: HalfLife = 72.0,
-    holding_days: Holding = 30.0,
-    slippage_bps: Slippage = 0.5,
-    fee_tier: Tier = "VIP0",
-    cost_bps: CostBps = None,
-    lake: LakeOption = DEFAULT_LAKE,
-    symbol: Symbols = None,
-    venue: Venues = None,
-    start: Start = "",
-    end: End = "",
-    tolerance_ms: Tolerance = 60_000,
-    out_file: OutFile = None,
-    rows: Rows = _ROWS,
-    json: JsonFlag = False,
-) -> None:
+def screen(recent: Recent, position: Position, rates: Rates, shown: Shown) -> None:
     """Every contract by net carry over the days before the end, and what the list leaves out (survivorship).
 
     Example: carry funding screen --lookback-days 14 --rows 20 --out screen.csv
     """
     from research.scripts import funding
 
-    costs = _costs(holding_days, slippage_bps, fee_tier, cost_bps)
-    histories = _load(lake, symbol, venue, start, end, tolerance_ms)
-    table = funding.screen(histories, costs, lookback_days=lookback_days, half_life_hours=half_life_hours)
+    costs = _costs(position)
+    histories = _load(rates)
+    table = _screened(histories, recent, costs)
     word = funding.survivorship(histories, table)
-    _show("screen", table, histories, out_file, rows, json, {"survivorship": word})
+    _show("screen", table, histories, shown, {"survivorship": word})
 
 
 def pairs(
+    *,
     least_net: Annotated[float, typer.Option("--least-net", help="Least net carry, per cent a year.")] = 0.0,
     most: Annotated[int, typer.Option("--most", help="At most so many pairs.", min=1)] = 10,
-    lookback_days: Lookback = 30.0,
-    half_life_hours: HalfLife = 72.0,
-    holding_days: Holding = 30.0,
-    slippage_bps: Slippage = 0.5,
-    fee_tier: Tier = "VIP0",
-    cost_bps: CostBps = None,
-    lake: LakeOption = DEFAULT_LAKE,
-    symbol: Symbols = None,
-    venue: Venues = None,
-    start: Start = "",
-    end: End = "",
-    tolerance_ms: Tolerance = 60_000,
-    out_file: OutFile = None,
-    rows: Rows = _ROWS,
-    json: JsonFlag = False,
+    recent: Recent,
+    position: Position,
+    rates: Rates,
+    shown: Shown,
 ) -> None:
     """The screen as pairs to trade, in the form of a settings file, and why the other contracts are left out.
 
@@ -301,34 +270,26 @@ def pairs(
     """
     from research.scripts import funding
 
-    costs = _costs(holding_days, slippage_bps, fee_tier, cost_bps)
-    histories = _load(lake, symbol, venue, start, end, tolerance_ms)
-    screened = funding.screen(histories, costs, lookback_days=lookback_days, half_life_hours=half_life_hours)
+    costs = _costs(position)
+    histories = _load(rates)
+    screened = _screened(histories, recent, costs)
     table = funding.tradable_pairs(screened, least_net_percent_a_year=least_net, most=most)
     words = {
         "survivorship": funding.survivorship(histories, screened),
         "settings": funding.settings_text(table) or "# no pair is tradable",
     }
-    _show("pairs", table, histories, out_file, rows, json, words)
+    _show("pairs", table, histories, shown, words)
 
 
 def report(
+    *,
     folder: Annotated[
         Path | None, typer.Option("--out", help="New folder for the page and the tables [results/funding-NNNN].")
     ] = None,
-    lookback_days: Lookback = 30.0,
-    half_life_hours: HalfLife = 72.0,
-    window_hours: Annotated[int, typer.Option("--window-hours", help="Common clock of venues.", min=1)] = 8,
-    holding_days: Holding = 30.0,
-    slippage_bps: Slippage = 0.5,
-    fee_tier: Tier = "VIP0",
-    cost_bps: CostBps = None,
-    lake: LakeOption = DEFAULT_LAKE,
-    symbol: Symbols = None,
-    venue: Venues = None,
-    start: Start = "",
-    end: End = "",
-    tolerance_ms: Tolerance = 60_000,
+    recent: Recent,
+    window_hours: WindowHours = 8,
+    position: Position,
+    rates: Rates,
     json: JsonFlag = False,
 ) -> None:
     """Write every table (CSV and Parquet) and an HTML page with pictures into a new folder.
@@ -341,14 +302,15 @@ def report(
     to = folder or next_directory(Path("results"), "funding")
     if to.exists():
         raise UsageError(f"--out {to} exists already", remedy="name a new folder, or leave --out out")
-    costs = _costs(holding_days, slippage_bps, fee_tier, cost_bps)
-    histories = _load(lake, symbol, venue, start, end, tolerance_ms)
+    writable_folder(to)
+    costs = _costs(position)
+    histories = _load(rates)
     with progress("Studying", STEPS) as advance:
         made = study(
             histories,
             costs,
-            lookback_days=lookback_days,
-            half_life_hours=half_life_hours,
+            lookback_days=recent.lookback_days,
+            half_life_hours=recent.half_life_hours,
             window_hours=window_hours,
             on_step=lambda: advance(1),
         )
@@ -362,30 +324,34 @@ def report(
     emit(payload, json, lambda: out.print(funding_view.report_view(made, to)))
 
 
-def _load(
-    lake: Path, symbol: list[str] | None, venue: list[str] | None, start: str, end: str, tolerance_ms: int
-) -> FundingHistories:
+def _load(rates: Rates) -> FundingHistories:
     from data.quality import choose
     from data.store.lake import Lake
     from research.scripts import funding
 
-    held = [key for key in choose(Lake(lake).list(), symbol or ()) if key.series == "funding"]
+    held = [key for key in choose(Lake(rates.lake).list(), rates.symbol or ()) if key.series == "funding"]
     with progress("Reading funding", len(held)) as advance:
         return funding.load(
-            lake,
-            symbol or (),
-            venues=venue or (),
-            start=start,
-            end=end,
-            tolerance_ms=tolerance_ms,
+            rates.lake,
+            rates.symbol or (),
+            venues=rates.venue or (),
+            start=rates.start,
+            end=rates.end,
+            tolerance_ms=rates.tolerance_ms,
             on_contract=lambda _, __: advance(1),
         )
 
 
-def _costs(holding_days: float, slippage_bps: float, tier: str, cost_bps: float | None) -> Costs:
+def _costs(position: Position) -> Costs:
     from research.scripts import funding
 
-    return funding.Costs(24.0 * holding_days, slippage_bps, tier, cost_bps)
+    return funding.Costs(24.0 * position.holding_days, position.slippage_bps, position.fee_tier, position.cost_bps)
+
+
+def _screened(histories: FundingHistories, recent: Recent, costs: Costs) -> pd.DataFrame:
+    from research.scripts import funding
+
+    return funding.screen(histories, costs, lookback_days=recent.lookback_days, half_life_hours=recent.half_life_hours)
 
 
 def _numbers(flag: str, text: str) -> list[float]:
@@ -416,15 +382,10 @@ def _head(histories: FundingHistories) -> dict[str, Any]:
 
 
 def _show(
-    title: str,
-    table: pd.DataFrame,
-    histories: FundingHistories,
-    path: Path | None,
-    rows: int,
-    json: bool,
-    words: dict[str, str] | None = None,
+    title: str, table: pd.DataFrame, histories: FundingHistories, shown: Shown, words: dict[str, str] | None = None
 ) -> None:
     """Write the table if asked, then print it: whole as JSON, its first rows for people."""
+    path = shown.out_file
     if path is not None:
         from data.tables import write_table
 
@@ -432,4 +393,8 @@ def _show(
     payload = _head(histories) | (words or {}) | {"rows": funding_view.records(table)}
     if path is not None:
         payload["file"] = str(path)
-    emit(payload, json, lambda: out.print(funding_view.table_view(title, table, histories, rows, words or {}, path)))
+
+    def show() -> None:
+        out.print(funding_view.table_view(title, table, histories, shown.rows, words or {}, path))
+
+    emit(payload, shown.json, show)

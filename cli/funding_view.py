@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -140,7 +141,7 @@ def cell(name: str, value: Any) -> str:
         return str(value) if name == "year" else f"{value:,}"
     if not isinstance(value, float):
         return str(value)
-    if value != value:  # noqa: PLR0124 - missing
+    if math.isnan(value):  # missing
         return ""
     if value in (float("inf"), float("-inf")):
         return "never" if name.startswith("break_even") else "inf"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,30 +15,73 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import JsonFlag, emit, out, progress
+from cli.options import DEFAULT_LAKE, LakeOption, flattened
+from cli.output import writable_folder
 from crypto.errors import UsageError
 from crypto.units import iso
 from data.store import delimited, freqtrade, funding_table
 from data.store.lake import Lake, SeriesKey
 from data.store.pieces import Ingested, IngestOptions, Piece, ingest_piece, instrument_symbol
 
-LakeOption = Annotated[Path, typer.Option("--lake", help="Folder of the lake.")]
 Venue = Annotated[str, typer.Option("--venue", help="Venue that the data come from, for example binance or bybit.")]
 KindOption = Annotated[str, typer.Option("--kind", help="spot, linear or inverse; asset for borrow rates.")]
 Symbol = Annotated[str, typer.Option("--symbol", help="Symbol such as BTCUSDT; the asset for borrow rates.")]
 SeriesOption = Annotated[str, typer.Option("--series", help="bars, mark, index, funding or borrow.")]
 Timeframe = Annotated[str, typer.Option("--timeframe", help="Length of the bars, for example 5m or 1h.")]
-Resample = Annotated[
-    str, typer.Option("--resample", help="Make bars of this length out of shorter ones (complete only).")
-]
-DropLast = Annotated[
-    bool, typer.Option("--drop-last", help="Leave out the last bar of each file: it may be unfinished.")
-]
-Replace = Annotated[bool, typer.Option("--replace", help="Let new rows win over held ones that contradict them.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")]
-Source = Annotated[str, typer.Option("--source", help="Label of where the data come from, kept in the lake.")]
+OnlySymbols = Annotated[str, typer.Option("--symbols", help="Only these, separated by commas.")]
+TimeColumn = Annotated[str, typer.Option("--time-column", help="Column with the bar open or settlement.")]
 
-DEFAULT_LAKE = Path("data/lake")
 _SERIES_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What is done to bars on the way."""
+
+    resample: Annotated[
+        str, typer.Option("--resample", help="Make bars of this length out of shorter ones (complete only).")
+    ] = ""
+    drop_last: Annotated[
+        bool, typer.Option("--drop-last", help="Leave out the last bar of each file: it may be unfinished.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where rows go and under which label."""
+
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let new rows win over held ones that contradict them.")
+    ] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False
+    source: Annotated[str, typer.Option("--source", help="Label of where the data come from, kept in the lake.")] = ""
+    lake: LakeOption = DEFAULT_LAKE
+    json: JsonFlag = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """How a delimited text file is read."""
+
+    time_unit: Annotated[str, typer.Option("--time-unit", help="s, ms, us or iso (UTC).")] = "ms"
+    columns: Annotated[
+        str, typer.Option("--columns", help="Names in the file where they differ: open=o,high=h or symbol=coin.")
+    ] = ""
+    where: Annotated[str, typer.Option("--where", help="Only rows with these values: symbol=BTCUSDT.")] = ""
+    repair: Annotated[str, typer.Option("--repair", help="sort, dedupe (exact repeats) or both: sort,dedupe.")] = ""
+    delimiter: Annotated[str, typer.Option("--delimiter", help="Character between the fields.")] = ","
+
+    def layout(self, time_column: str, names: str = "") -> delimited.Layout:
+        """The layout of the file that these options describe."""
+        return delimited.Layout(
+            time_column=time_column,
+            time_unit=self.time_unit,
+            columns=delimited.parse_assignments("columns", self.columns),
+            names=tuple(_list(names)),
+            where=delimited.parse_assignments("where", self.where),
+            repair=tuple(_list(self.repair)),
+            delimiter=self.delimiter,
+        )
 
 
 def register(app: typer.Typer) -> None:
@@ -47,14 +91,15 @@ def register(app: typer.Typer) -> None:
         help="Bring market data that you have into the lake.\n\n"
         "Example: carry ingest freqtrade user_data/data/binance --venue binance",
     )
-    group.command("freqtrade")(ingest_freqtrade)
-    group.command("csv")(ingest_csv)
-    group.command("lean")(ingest_lean)
-    group.command("funding-table")(ingest_funding_table)
+    group.command("freqtrade")(flattened(ingest_freqtrade))
+    group.command("csv")(flattened(ingest_csv))
+    group.command("lean")(flattened(ingest_lean))
+    group.command("funding-table")(flattened(ingest_funding_table))
     app.add_typer(group, name="ingest")
 
 
 def ingest_freqtrade(
+    *,
     venue: Venue,
     folder: Annotated[Path | None, typer.Argument(help="freqtrade's data folder of one venue.")] = None,
     file: Annotated[
@@ -64,15 +109,10 @@ def ingest_freqtrade(
     symbol: Symbol = "",
     series: SeriesOption = "bars",
     timeframe: Timeframe = "",
-    symbols: Annotated[str, typer.Option("--symbols", help="Only these, separated by commas.")] = "",
+    symbols: OnlySymbols = "",
     timeframes: Annotated[str, typer.Option("--timeframes", help="Only these, separated by commas.")] = "",
-    resample: Resample = "",
-    drop_last: DropLast = False,
-    replace: Replace = False,
-    dry_run: DryRun = False,
-    source: Source = "",
-    lake: LakeOption = DEFAULT_LAKE,
-    json: JsonFlag = False,
+    bars: Bars,
+    target: Target,
 ) -> None:
     """Read freqtrade's feather files: spot and perp bars, mark and index prices, funding rates.
 
@@ -83,42 +123,34 @@ def ingest_freqtrade(
 
     Example: carry ingest freqtrade --file btc.feather --venue bybit --kind spot --symbol BTCUSDT --timeframe 1h
     """
-    options = _options(resample, drop_last, replace, dry_run)
+    options = _options(bars, target)
     skipped: list[freqtrade.Skipped] = []
     if file is not None and folder is None:
         key = SeriesKey(venue, kind, instrument_symbol(symbol), series, timeframe)
-        files, label = [freqtrade.single_file(file, key)], source or f"freqtrade {file.name}"
+        files, label = [freqtrade.single_file(file, key)], target.source or f"freqtrade {file.name}"
     elif folder is not None and file is None:
         found, skipped = freqtrade.find_files(folder, venue)
         files = freqtrade.select(found, _list(symbols), _list(timeframes))
-        label = source or f"freqtrade {folder.resolve().name}"
+        label = target.source or f"freqtrade {folder.resolve().name}"
     else:
         raise UsageError("name either a folder or --file", remedy="see carry ingest freqtrade --help")
-    outcomes = _ingest_all(Lake(lake), freqtrade.read_files(files, label), len(files), options)
-    _report(outcomes, skipped, options, lake, json)
+    outcomes = _ingest_all(Lake(target.lake), freqtrade.read_files(files, label), len(files), options)
+    _report(outcomes, skipped, options, target)
 
 
 def ingest_csv(
+    *,
     path: Annotated[Path, typer.Argument(help="CSV file, may be gzipped (.gz).")],
     venue: Venue,
     kind: KindOption,
     symbol: Symbol,
     series: SeriesOption = "bars",
     timeframe: Timeframe = "",
-    time_column: Annotated[str, typer.Option("--time-column", help="Column with the bar open or settlement.")] = "time",
-    time_unit: Annotated[str, typer.Option("--time-unit", help="s, ms, us or iso (UTC).")] = "ms",
-    columns: Annotated[str, typer.Option("--columns", help="Names in the file where they differ: open=o,high=h.")] = "",
+    time_column: TimeColumn = "time",
     names: Annotated[str, typer.Option("--names", help="Column names of a file without header.")] = "",
-    where: Annotated[str, typer.Option("--where", help="Only rows with these values: symbol=BTCUSDT.")] = "",
-    repair: Annotated[str, typer.Option("--repair", help="sort, dedupe (exact repeats) or both: sort,dedupe.")] = "",
-    delimiter: Annotated[str, typer.Option("--delimiter", help="Character between the fields.")] = ",",
-    resample: Resample = "",
-    drop_last: DropLast = False,
-    replace: Replace = False,
-    dry_run: DryRun = False,
-    source: Source = "",
-    lake: LakeOption = DEFAULT_LAKE,
-    json: JsonFlag = False,
+    fields: Fields,
+    bars: Bars,
+    target: Target,
 ) -> None:
     """Read a delimited text file. A bad row is refused with its number; nothing is dropped or mended unless asked.
 
@@ -128,34 +160,22 @@ def ingest_csv(
     Example: carry ingest csv btc.csv --venue binance --kind spot --symbol BTCUSDT --timeframe 1h --time-column ts
     --time-unit s --columns open=o,high=h,low=l,close=c,volume=v
     """
-    options = _options(resample, drop_last, replace, dry_run)
+    options = _options(bars, target)
     name = symbol if kind == "asset" else instrument_symbol(symbol)
     key = SeriesKey(venue, kind, name, series, timeframe)
-    layout = delimited.Layout(
-        time_column=time_column,
-        time_unit=time_unit,
-        columns=delimited.parse_assignments("columns", columns),
-        names=tuple(_list(names)),
-        where=delimited.parse_assignments("where", where),
-        repair=tuple(_list(repair)),
-        delimiter=delimiter,
-    )
-    piece = delimited.read_file(path, key, layout, source or f"csv {path.name}")
-    _report(_ingest_all(Lake(lake), [piece], 1, options), [], options, lake, json)
+    layout = fields.layout(time_column, names)
+    piece = delimited.read_file(path, key, layout, target.source or f"csv {path.name}")
+    _report(_ingest_all(Lake(target.lake), [piece], 1, options), [], options, target)
 
 
 def ingest_lean(
+    *,
     folder: Annotated[Path, typer.Argument(help="Lean's data folder: it has crypto/ and cryptofuture/ in it.")],
     venue: Annotated[str, typer.Option("--venue", help="Only this venue; all in the folder without it.")] = "",
-    symbols: Annotated[str, typer.Option("--symbols", help="Only these, separated by commas.")] = "",
+    symbols: OnlySymbols = "",
     timeframes: Annotated[str, typer.Option("--timeframes", help="Only 1m, 1h or 1d, separated by commas.")] = "",
-    resample: Resample = "",
-    drop_last: DropLast = False,
-    replace: Replace = False,
-    dry_run: DryRun = False,
-    source: Source = "",
-    lake: LakeOption = DEFAULT_LAKE,
-    json: JsonFlag = False,
+    bars: Bars,
+    target: Target,
 ) -> None:
     """Read a data folder of QuantConnect Lean: trade bars of spot and perpetuals, funding, and what we store beside.
 
@@ -165,32 +185,23 @@ def ingest_lean(
     """
     from data.lean_folder import read_back
 
-    options = _options(resample, drop_last, replace, dry_run)
+    options = _options(bars, target)
     found = read_back.find_series(folder, venue)
     chosen = read_back.select(found, _list(symbols), _list(timeframes))
-    outcomes = _ingest_all(Lake(lake), read_back.read_series(found, chosen, source), len(chosen), options)
-    _report(outcomes, list(found.skipped), options, lake, json)
+    outcomes = _ingest_all(Lake(target.lake), read_back.read_series(found, chosen, target.source), len(chosen), options)
+    _report(outcomes, list(found.skipped), options, target)
 
 
 def ingest_funding_table(
+    *,
     path: Annotated[Path, typer.Argument(help="Long table: CSV (may be gzipped) or Parquet.")],
     venue: Venue,
     kind: Annotated[str, typer.Option("--kind", help="linear or inverse.")] = "linear",
-    symbols: Annotated[str, typer.Option("--symbols", help="Only these, separated by commas.")] = "",
+    symbols: OnlySymbols = "",
     suffix: Annotated[str, typer.Option("--suffix", help="Put behind each symbol: USDT where the file says BTC.")] = "",
-    time_column: Annotated[str, typer.Option("--time-column", help="Column with the settlement.")] = "timestamp",
-    time_unit: Annotated[str, typer.Option("--time-unit", help="s, ms, us or iso (UTC).")] = "ms",
-    columns: Annotated[
-        str, typer.Option("--columns", help="Names in the file where they differ: symbol=coin,funding_rate=rate.")
-    ] = "",
-    where: Annotated[str, typer.Option("--where", help="Only rows with these values: venue=bybit.")] = "",
-    repair: Annotated[str, typer.Option("--repair", help="sort, dedupe (exact repeats) or both: sort,dedupe.")] = "",
-    delimiter: Annotated[str, typer.Option("--delimiter", help="Character between the fields.")] = ",",
-    replace: Replace = False,
-    dry_run: DryRun = False,
-    source: Source = "",
-    lake: LakeOption = DEFAULT_LAKE,
-    json: JsonFlag = False,
+    time_column: TimeColumn = "timestamp",
+    fields: Fields,
+    target: Target,
 ) -> None:
     """Read funding of many symbols out of one long table, a row per settlement and symbol.
 
@@ -198,22 +209,20 @@ def ingest_funding_table(
 
     Example: carry ingest funding-table funding_all_symbols.csv.gz --venue binance
     """
-    text = delimited.Layout(
-        time_column=time_column,
-        time_unit=time_unit,
-        columns=delimited.parse_assignments("columns", columns),
-        where=delimited.parse_assignments("where", where),
-        repair=tuple(_list(repair)),
-        delimiter=delimiter,
+    layout = funding_table.TableLayout(
+        fields.layout(time_column), suffix, tuple(instrument_symbol(name) for name in _list(symbols))
     )
-    layout = funding_table.TableLayout(text, suffix, tuple(instrument_symbol(name) for name in _list(symbols)))
-    pieces = funding_table.read_table(path, venue, kind, layout, source or f"funding table {path.name}")
-    options = _options("", False, replace, dry_run)
-    _report(_ingest_all(Lake(lake), pieces, len(pieces), options), [], options, lake, json)
+    options = _options(Bars(), target)
+    pieces = funding_table.read_table(path, venue, kind, layout, target.source or f"funding table {path.name}")
+    _report(_ingest_all(Lake(target.lake), pieces, len(pieces), options), [], options, target)
 
 
-def _options(resample: str, drop_last: bool, replace: bool, dry_run: bool) -> IngestOptions:
-    return IngestOptions(resample, drop_last, replace, dry_run, now_ms=time.time_ns() // 1_000_000)
+def _options(bars: Bars, target: Target) -> IngestOptions:
+    """How to ingest, when the lake can be written or need not be."""
+    if not target.dry_run:
+        writable_folder(target.lake)
+    now_ms = time.time_ns() // 1_000_000
+    return IngestOptions(bars.resample, bars.drop_last, target.replace, target.dry_run, now_ms=now_ms)
 
 
 def _list(text: str) -> list[str]:
@@ -229,16 +238,14 @@ def _ingest_all(lake: Lake, pieces: Iterable[Piece], total: int, options: Ingest
     return outcomes
 
 
-def _report(
-    outcomes: list[Ingested], skipped: list[freqtrade.Skipped], options: IngestOptions, lake: Path, json: bool
-) -> None:
+def _report(outcomes: list[Ingested], skipped: list[freqtrade.Skipped], options: IngestOptions, target: Target) -> None:
     content = {
-        "lake": str(lake),
+        "lake": str(target.lake),
         "dry_run": options.dry_run,
         "files": [_plain(outcome) for outcome in outcomes],
         "skipped": [{"file": file.name, "reason": file.reason} for file in skipped],
     }
-    emit(content, json, lambda: out.print(_view(outcomes, skipped, options, lake)))
+    emit(content, target.json, lambda: out.print(_view(outcomes, skipped, options, target.lake)))
 
 
 def _plain(outcome: Ingested) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How ``carry oracle`` shows readings and series: for people and as plain values."""
+"""How ``carry oracle`` shows composites: for people, and as plain values for scripts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ _EPISODES_SHOWN = 8
 _STYLES = {Status.OK: "green", Status.DEGRADED: "yellow", Status.HALT: "bold red"}
 
 
-def synthetic_notes(series: OracleSeries) -> list[str]:
-    """What must be said of prices that were generated."""
+def synthetic_note(series: OracleSeries) -> list[str]:
+    """The note that prices were generated, if they were."""
     return ["SYNTHETIC prices: generated, not traded"] if series.synthetic else []
 
 
-def plain(reading: OracleReading) -> dict[str, Any]:
-    """A reading for JSON."""
+def assets_payload(readings: Mapping[str, OracleReading]) -> dict[str, Any]:
+    """Composites by asset as JSON, each with what every source said and why it was used or not."""
+    return {name: _plain(reading) for name, reading in readings.items()}
+
+
+def _plain(reading: OracleReading) -> dict[str, Any]:
     return {
         "value": reading.value,
         "status": reading.status.name,
@@ -51,7 +55,7 @@ def plain(reading: OracleReading) -> dict[str, Any]:
 
 
 def readings_view(readings: Mapping[str, OracleReading], instant: int, notes: list[str]) -> Group:
-    """Readings of one instant for people."""
+    """Composites of one instant (ms since 1970, UTC) by asset, each over a table of its sources."""
     parts: list[Table | Text] = []
     for name, reading in readings.items():
         value = "no value" if np.isnan(reading.value) else f"{reading.value:,.10g} {reading.unit}"
@@ -105,8 +109,8 @@ def _table(headings: tuple[str, ...]) -> Table:
     return table
 
 
-def plain_series(series: OracleSeries) -> dict[str, Any]:
-    """A series for JSON: instants by status, stretches that were not OK, verdicts by source."""
+def series_payload(series: OracleSeries) -> dict[str, Any]:
+    """A rebuilt composite as JSON: how often it was OK, every stretch that was not, verdicts by source."""
     status = series.arrays.status
     return {
         "asset": series.request.asset,
@@ -117,8 +121,8 @@ def plain_series(series: OracleSeries) -> dict[str, Any]:
         "synthetic": series.synthetic,
         "instants": {item.name: int((status == item).sum()) for item in Status},
         "episodes": [
-            {"from": iso(first), "to": iso(last), "status": status_then.name, "instants": count}
-            for first, last, status_then, count in _episodes(series)
+            {"from": iso(first), "to": iso(last), "status": then.name, "instants": count}
+            for first, last, then, count in _episodes(series)
         ],
         "widest": _widest(series),
         "sources": [
@@ -164,8 +168,8 @@ def _widest(series: OracleSeries) -> dict[str, Any] | None:
 
 
 def series_view(series: OracleSeries) -> Group:
-    """A series for people: counts by status and source, the longest stretches that were not OK."""
-    plain = plain_series(series)
+    """A rebuilt composite: share of each status, verdicts by source, its worst stretches."""
+    plain = series_payload(series)
     total = len(series.close_ms)
     head = Text.assemble((f"{plain['asset']} {series.request.kind}", "bold"), f"  {plain['from']} .. {plain['to']}  ")
     for status in Status:
@@ -186,5 +190,5 @@ def series_view(series: OracleSeries) -> Group:
         parts.append(Text(f"{then.name} {iso(first)} .. {iso(last)}: {count:,} instants", _STYLES[then]))
     if len(episodes) > _EPISODES_SHOWN:
         parts.append(Text(f"and {len(episodes) - _EPISODES_SHOWN:,} more stretches; --json lists all", style="dim"))
-    notes = [*series.notes, *synthetic_notes(series)]
+    notes = [*series.notes, *synthetic_note(series)]
     return Group(*parts, *(Text(note, style="dim") for note in notes), Text())

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cli import console
 from cli import simulate_options as options
+from cli.options import NUMBER, flattened
 from crypto.errors import UsageError
 from crypto.instruments import Kind
 from crypto.worked import inputs
@@ -26,61 +27,53 @@ if TYPE_CHECKING:
 
 def register(group: typer.Typer) -> None:
     """Add the command to ``carry simulate``."""
-    group.command("adl")(adl)
+    group.command("adl")(flattened(adl))
 
 
 def adl(
+    *,
     instrument: options.Instrument = "binance:linear:BTCUSDT",
     shock: Annotated[
         str | None,
-        typer.Option("--shock", metavar=options.NUMBER, help="Move of the mark at once, a fraction. Else -0.2."),
+        typer.Option("--shock", metavar=NUMBER, help="Move of the mark at once, a fraction. Else -0.2."),
     ] = None,
     open_interest: Annotated[
         str | None,
-        typer.Option("--open-interest", metavar=options.NUMBER, help="Of the contract, in quote. Else 500000000."),
+        typer.Option("--open-interest", metavar=NUMBER, help="Of the contract, in quote. Else 500000000."),
     ] = None,
     fund: Annotated[
         str | None,
-        typer.Option("--fund", metavar=options.NUMBER, help="Insurance fund, in quote. Else 0.1% of open interest."),
+        typer.Option("--fund", metavar=NUMBER, help="Insurance fund, in quote. Else 0.1% of open interest."),
     ] = None,
     liquidity_gap: Annotated[
         str,
-        typer.Option(
-            "--liquidity-gap", metavar=options.NUMBER, help="Fill of forced orders: 0 liquidation price, 1 new mark."
-        ),
+        typer.Option("--liquidity-gap", metavar=NUMBER, help="Fill of forced orders: 0 liquidation price, 1 new mark."),
     ] = "0.3",
     mean_age_hours: Annotated[
-        str, typer.Option("--mean-age-hours", metavar=options.NUMBER, help="How long positions have been open.")
+        str, typer.Option("--mean-age-hours", metavar=NUMBER, help="How long positions have been open.")
     ] = "72",
     smallest: Annotated[
-        str, typer.Option("--smallest", metavar=options.NUMBER, help="Smallest position of the book, in quote.")
+        str, typer.Option("--smallest", metavar=NUMBER, help="Smallest position of the book, in quote.")
     ] = "1000",
     largest: Annotated[
         str | None,
-        typer.Option("--largest", metavar=options.NUMBER, help="Largest position. Else a tenth of open interest."),
+        typer.Option("--largest", metavar=NUMBER, help="Largest position. Else a tenth of open interest."),
     ] = None,
     side: Annotated[str, typer.Option("--side", help="Side of our own position: long or short.")] = "short",
     notional: Annotated[
-        str, typer.Option("--notional", metavar=options.NUMBER, help="Size of our own position, in quote.")
+        str, typer.Option("--notional", metavar=NUMBER, help="Size of our own position, in quote.")
     ] = "100000",
     lot: Annotated[
-        str | None, typer.Option("--lot", metavar=options.NUMBER, help="Smallest size; else from the shipped filters.")
+        str | None, typer.Option("--lot", metavar=NUMBER, help="Smallest size; else from the shipped filters.")
     ] = None,
-    tier: options.Tier = None,
-    tiers: options.Tiers = None,
-    as_of: options.AsOf = None,
-    lake: options.LakeOption = None,
-    series: options.Series = "mark",
-    start: options.Start = None,
-    end: options.End = None,
+    tiers: options.TierFlags,
+    prices: options.PriceFlags,
     sample: Annotated[
         Path | None,
         typer.Option("--sample", help="Folder of the 2025-10-10 ADL sample: study that episode instead of a book."),
     ] = None,
     seed: options.Seed = 1,
-    out: options.Output = Path("results"),
-    no_page: options.NoPage = False,
-    as_json: console.JsonFlag = False,
+    written: options.Written,
 ) -> None:
     """Auto-deleveraging: the waterfall on a synthetic book under a jump of the price, or the episode of 2025-10-10.
 
@@ -91,26 +84,25 @@ def adl(
 
     Example: carry simulate adl --sample adl-2025-10-10
     """
-    settings = {name: value for name, value in locals().items() if name not in {"out", "as_json", "no_page"}}
+    settings = options.settings_of(locals())
     drawn = {
         "--shock": shock,
         "--open-interest": open_interest,
         "--fund": fund,
         "--largest": largest,
         "--lot": lot,
-        "--tier": tier,
-        "--tiers": tiers,
-        "--as-of": as_of,
-        "--lake": lake,
-        "--start": start,
-        "--end": end,
+        "--tier": tiers.tier,
+        "--tiers": tiers.tiers,
+        "--as-of": tiers.as_of,
+        "--lake": prices.lake,
+        "--start": prices.start,
+        "--end": prices.end,
     }
     if sample is not None:
         _refuse_with_sample(drawn)
-        _study_sample(sample, {"sample": sample.name}, seed, out, no_page, as_json)
+        _study_sample(sample, seed, written)
         return
     from research.laboratory import adl_study as study
-    from research.laboratory.prices import read_prices
 
     venue, kind, symbol = options.contract_of(instrument)
     if kind is not Kind.LINEAR:
@@ -121,7 +113,7 @@ def adl(
         raise UsageError(f"--instrument: {venue} has no ADL ranking here", remedy=f"known: {', '.join(study.VENUES)}")
     interest = inputs.positive("--open-interest", open_interest or "500000000")
     question = study.AdlQuestion(
-        tiers=options.tier_table_of(instrument, options.TierFlags(tier, tiers, as_of), 1.0),
+        tiers=options.tier_table_of(instrument, tiers, 1.0),
         unit=float(lot_size(venue, kind, symbol, inputs.optional(inputs.positive, "--lot", lot))),
         shock=inputs.number("--shock", shock or "-0.2"),
         open_interest=interest,
@@ -134,20 +126,18 @@ def adl(
         own_notional=inputs.positive("--notional", notional),
         seed=int(inputs.not_negative("--seed", str(seed))),
     )
-    options.note_sample(lake)
-    span = options.instant("--start", start), options.instant("--end", end)
-    prices = read_prices(lake or options.BUNDLED_SAMPLE, instrument, series, "1h", *span)
+    found = prices.read(instrument, "1h")
     with console.progress("Drawing the book and settling", None):
-        result = study.run_adl(question, prices.bars.close[np.isfinite(prices.bars.close)])
-    provenance = options.provenance_of(settings, seed, prices)
+        result = study.run_adl(question, found.bars.close[np.isfinite(found.bars.close)])
+    provenance = options.provenance_of(settings, seed, found)
     payload = _payload(result, provenance)
-    page = None
-    if not no_page:
+
+    def page() -> str:
         from research.laboratory.adl_page import render_adl
 
-        page = render_adl(result, provenance)
-    files = options.write_study(out, "adl", payload, page)
-    console.emit(payload | {"files": files}, as_json, lambda: _show(result, files))
+        return render_adl(result, provenance)
+
+    options.finish("adl", payload, written, page, lambda: _show(result))
 
 
 def _refuse_with_sample(given: Mapping[str, object]) -> None:
@@ -191,7 +181,7 @@ def _payload(study: AdlStudy, provenance: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _show(study: AdlStudy, files: dict[str, str]) -> None:
+def _show(study: AdlStudy) -> None:
     from crypto.adl_waterfall import MONEY
 
     outcome, balance = study.outcome, study.outcome.balance
@@ -212,32 +202,26 @@ def _show(study: AdlStudy, files: dict[str, str]) -> None:
     for light, row in reversed(list(enumerate(study.by_light))):
         table.add_row(str(light), f"{row[0]:,.0f}", f"{row[1] / row[0] if row[0] else 0:.1%}", f"{row[2]:.1%}")
     console.out.print(table)
-    _show_files(files)
 
 
-def _show_files(files: dict[str, str]) -> None:
-    for name, path in files.items():
-        console.out.print(Text(f"{name:12} {path}"), soft_wrap=True)
-
-
-def _study_sample(folder: Path, settings: dict[str, Any], seed: int, out: Path, no_page: bool, as_json: bool) -> None:
+def _study_sample(folder: Path, seed: int, written: options.Written) -> None:
     from data.adl_sample import read_adl_sample
     from research.laboratory.sample_study import sample_payload, study_sample
 
     found = read_adl_sample(folder)
     result = study_sample(found)
-    provenance = options.provenance_of(settings, seed, None) | {"data_hash": found.data_hash}
+    provenance = options.provenance_of({"sample": folder.name}, seed, None) | {"data_hash": found.data_hash}
     payload = sample_payload(result) | {"provenance": provenance}
-    page = None
-    if not no_page:
+
+    def page() -> str:
         from research.laboratory.sample_page import render_sample
 
-        page = render_sample(result, provenance)
-    files = options.write_study(out, "adl-sample", payload, page)
-    console.emit(payload | {"files": files}, as_json, lambda: _show_sample(result, files))
+        return render_sample(result, provenance)
+
+    options.finish("adl-sample", payload, written, page, lambda: _show_sample(result))
 
 
-def _show_sample(result: SampleStudy, files: dict[str, str]) -> None:
+def _show_sample(result: SampleStudy) -> None:
     lines = (
         (
             "episode",
@@ -251,4 +235,3 @@ def _show_sample(result: SampleStudy, files: dict[str, str]) -> None:
         ("money", f"made or lost over all events: {result.difference} millionths (has to be 0)"),
     )
     console.out.print(Text("\n".join(f"{name:11} {text}" for name, text in lines)), soft_wrap=True)
-    _show_files(files)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -14,6 +14,8 @@ from crypto.units import iso
 if TYPE_CHECKING:
     from research.laboratory.book_story import Story
 
+_DIRECTIONS = {1: "carry (long spot, short perp)", -1: "reverse (short spot, long perp)"}
+
 
 def compile_first() -> None:
     """Say that the simulator is about to be compiled, when it is."""
@@ -24,7 +26,13 @@ def compile_first() -> None:
         console.note("Compiling the simulator; this happens once for each version and takes about half a minute.")
 
 
-def show_stories(title: str, both: Sequence[tuple[Story, Story]]) -> None:
+def show_by_direction(directions: Iterable[int], stories: Sequence[tuple[Story, Story]]) -> None:
+    """A table of the books of each direction: 1 is carry, -1 reverse."""
+    for direction in directions:
+        _show_stories(_DIRECTIONS[direction], [both for both in stories if both[0].book.direction == direction])
+
+
+def _show_stories(title: str, both: Sequence[tuple[Story, Story]]) -> None:
     """A line for each book without guards and with them."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("book", "guards"):

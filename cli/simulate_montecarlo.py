@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from cli import console
 from cli import simulate_options as options
+from cli.options import NUMBER, flattened
 from crypto.errors import UsageError
 from crypto.units import HOUR_MS, timeframe_ms
 from crypto.venues.liquidation_rules import liquidation_rule
@@ -19,7 +19,8 @@ from crypto.worked import inputs
 from crypto.worked.contracts import closing_fee
 
 if TYPE_CHECKING:
-    from research.laboratory.montecarlo import MonteCarlo, MonteCarloQuestion
+    from research.laboratory.barriers import MarginQuestion
+    from research.laboratory.montecarlo import MonteCarlo, MonteCarloQuestion, PathModel
     from research.laboratory.prices import PriceSeries
 
 JUMP_FLAGS = ("--volatility", "--jump-rate", "--jump-mean", "--jump-deviation")
@@ -27,83 +28,93 @@ LADDER_SIZE = 64
 ROWS_SHOWN = 16
 
 
-def register(group: typer.Typer) -> None:
-    """Add the command to ``carry simulate``."""
-    group.command("montecarlo")(montecarlo)
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The isolated position, at each of its leverages."""
 
-
-def montecarlo(
-    instrument: options.Instrument = "binance:linear:BTCUSDT",
-    side: Annotated[str, typer.Option("--side", help="Side of the position: long or short.")] = "short",
+    instrument: options.Instrument = "binance:linear:BTCUSDT"
+    side: options.Side = "short"
     leverage: Annotated[
         list[str] | None,
         typer.Option("--leverage", help="3, or 2,5,10, or 1:50:64 (from, to, count); may be given again."),
-    ] = None,
+    ] = None
     notional: Annotated[
         str | None,
-        typer.Option(
-            "--notional", metavar=options.NUMBER, help="Size in quote; margin is size / leverage. Else 100000."
-        ),
-    ] = None,
+        typer.Option("--notional", metavar=NUMBER, help="Size in quote; margin is size / leverage. Else 100000."),
+    ] = None
     wallet: Annotated[
         str | None,
-        typer.Option("--wallet", metavar=options.NUMBER, help="Margin in quote; size is margin x leverage."),
-    ] = None,
+        typer.Option("--wallet", metavar=NUMBER, help="Margin in quote; size is margin x leverage."),
+    ] = None
     price: Annotated[
-        str | None, typer.Option("--price", metavar=options.NUMBER, help="Entry price; else the last of the series.")
-    ] = None,
-    days: Annotated[str, typer.Option("--days", metavar=options.NUMBER, help="How long the position is held.")] = "30",
-    paths: Annotated[int, typer.Option("--paths", help="How many paths are drawn.")] = 20_000,
-    model: Annotated[str, typer.Option("--model", help="bootstrap (blocks of real bars) or jump (jump diffusion).")] = (
+        str | None, typer.Option("--price", metavar=NUMBER, help="Entry price; else the last of the series.")
+    ] = None
+    funding_rate: Annotated[
+        str, typer.Option("--funding-rate", metavar=NUMBER, help="Rate of every settlement, a fraction.")
+    ] = "0"
+    funding_interval_hours: Annotated[
+        str, typer.Option("--funding-interval-hours", metavar=NUMBER, help="Hours between settlements.")
+    ] = "8"
+    taker: Annotated[
+        str | None, typer.Option("--taker", metavar=NUMBER, help="Fee of closing, where the venue asks for it.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """How paths of the price are drawn."""
+
+    model: Annotated[str, typer.Option("--model", help="bootstrap (blocks of past bars) or jump (jump diffusion).")] = (
         "bootstrap"
-    ),
+    )
     block_hours: Annotated[
-        str | None, typer.Option("--block-hours", metavar=options.NUMBER, help="bootstrap: length of a block. Else 24.")
-    ] = None,
+        str | None, typer.Option("--block-hours", metavar=NUMBER, help="bootstrap: length of a block. Else 24.")
+    ] = None
     drift: Annotated[
         str,
         typer.Option("--drift", help="Yearly growth of the expected price, or 'sample' (bootstrap: as in the data)."),
-    ] = "0",
+    ] = "0"
     volatility: Annotated[
-        str | None, typer.Option("--volatility", metavar=options.NUMBER, help="jump: of the diffusion, a year.")
-    ] = None,
-    jump_rate: Annotated[
-        str | None, typer.Option("--jump-rate", metavar=options.NUMBER, help="jump: jumps a year.")
-    ] = None,
+        str | None, typer.Option("--volatility", metavar=NUMBER, help="jump: of the diffusion, a year.")
+    ] = None
+    jump_rate: Annotated[str | None, typer.Option("--jump-rate", metavar=NUMBER, help="jump: jumps a year.")] = None
     jump_mean: Annotated[
-        str | None, typer.Option("--jump-mean", metavar=options.NUMBER, help="jump: mean jump of the log price.")
-    ] = None,
+        str | None, typer.Option("--jump-mean", metavar=NUMBER, help="jump: mean jump of the log price.")
+    ] = None
     jump_deviation: Annotated[
-        str | None, typer.Option("--jump-deviation", metavar=options.NUMBER, help="jump: its standard deviation.")
-    ] = None,
+        str | None, typer.Option("--jump-deviation", metavar=NUMBER, help="jump: its standard deviation.")
+    ] = None
+    antithetic: Annotated[bool, typer.Option("--antithetic", help="jump: paths in pairs of opposite normals.")] = False
+
+    def jumps(self) -> dict[str, str | None]:
+        """The parameters of the jump diffusion by flag."""
+        return dict(
+            zip(JUMP_FLAGS, (self.volatility, self.jump_rate, self.jump_mean, self.jump_deviation), strict=True)
+        )
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command to ``carry simulate``."""
+    group.command("montecarlo")(flattened(montecarlo))
+
+
+def montecarlo(
+    *,
+    position: Position,
+    days: Annotated[str, typer.Option("--days", metavar=NUMBER, help="How long the position is held.")] = "30",
+    paths: Annotated[int, typer.Option("--paths", help="How many paths are drawn.")] = 20_000,
+    model: Model,
     crossing: Annotated[
         str, typer.Option("--crossing", help="within (any instant of a step) or close (ends of steps only).")
     ] = "within",
-    antithetic: Annotated[bool, typer.Option("--antithetic", help="jump: paths in pairs of opposite normals.")] = False,
-    funding_rate: Annotated[
-        str, typer.Option("--funding-rate", metavar=options.NUMBER, help="Rate of every settlement, a fraction.")
-    ] = "0",
-    funding_interval_hours: Annotated[
-        str, typer.Option("--funding-interval-hours", metavar=options.NUMBER, help="Hours between settlements.")
-    ] = "8",
-    taker: Annotated[
-        str | None, typer.Option("--taker", metavar=options.NUMBER, help="Fee of closing, where the venue asks for it.")
-    ] = None,
-    tier: options.Tier = None,
-    tiers: options.Tiers = None,
-    as_of: options.AsOf = None,
-    lake: options.LakeOption = None,
-    series: options.Series = "mark",
-    timeframe: options.Timeframe = "1h",
-    start: options.Start = None,
-    end: options.End = None,
+    tiers: options.TierFlags,
+    prices: options.PriceFlags,
+    timeframe: Annotated[str, typer.Option("--timeframe", help="Length of the bars: 1m, 5m, 1h, ...")] = "1h",
     confidence: Annotated[
-        str, typer.Option("--confidence", metavar=options.NUMBER, help="Confidence of the intervals.")
+        str, typer.Option("--confidence", metavar=NUMBER, help="Confidence of the intervals.")
     ] = "0.95",
     seed: options.Seed = 1,
-    out: options.Output = Path("results"),
-    no_page: options.NoPage = False,
-    as_json: console.JsonFlag = False,
+    written: options.Written,
 ) -> None:
     """Probability and time of liquidation of an isolated position at many leverages, from one set of random paths.
 
@@ -115,37 +126,19 @@ def montecarlo(
     Example: carry simulate montecarlo --side long --leverage 3,5,10 --model jump --volatility 0.6 --jump-rate 12
     --jump-mean -0.02 --jump-deviation 0.06 --price 60000
     """
+    settings = options.settings_of(locals())
     from research.laboratory import montecarlo as study
 
-    jumps = dict(zip(JUMP_FLAGS, (volatility, jump_rate, jump_mean, jump_deviation), strict=True))
-    options.contract_of(instrument)
-    _check_model(model, jumps, block_hours, antithetic)
-    if wallet is not None and notional is not None:
+    options.contract_of(position.instrument)
+    _check_model(model)
+    if position.wallet is not None and position.notional is not None:
         raise UsageError("--wallet and --notional contradict each other", remedy="give one of them")
-    settings = {name: value for name, value in locals().items() if name not in {"study", "jumps", "out", "as_json"}}
-    prices = None
-    if model == "bootstrap" or all(value is None for value in jumps.values()) or price is None:
-        options.note_sample(lake)
-        prices = _prices(instrument, lake, series, timeframe, start, end)
-    elif lake is not None or start is not None or end is not None:
-        raise UsageError("--lake, --start and --end have no use: model and --price are given", remedy="leave them out")
-    entry = inputs.positive("--price", price) if price is not None else _last_price(prices)
+    found = _prices(position, model, prices, timeframe)
     step_hours = timeframe_ms(timeframe) / HOUR_MS
     hours = inputs.positive("--days", days) * 24
     question = study.MonteCarloQuestion(
-        margin=_margin(
-            instrument,
-            side,
-            leverage,
-            notional,
-            wallet,
-            entry,
-            taker,
-            funding_rate,
-            funding_interval_hours,
-            options.TierFlags(tier, tiers, as_of),
-        ),
-        model=_model(model, prices, step_hours, drift, jumps, block_hours, antithetic),
+        margin=_margin(position, _entry_price(position, found), tiers),
+        model=_path_model(model, found, step_hours),
         steps=_whole_steps("--days", hours, step_hours),
         paths=paths,
         crossing=study.Crossing(inputs.known("--crossing", crossing, [item.value for item in study.Crossing])),
@@ -154,26 +147,26 @@ def montecarlo(
     )
     with console.progress("Running paths", paths) as advance:
         result = study.run_montecarlo(question, advance)
-    provenance = options.provenance_of(settings, seed, prices)
+    provenance = options.provenance_of(settings, seed, found)
     payload = _payload(result, provenance)
-    page = None
-    if not no_page:
+
+    def page() -> str:
         from research.laboratory.montecarlo_page import render_montecarlo
 
-        page = render_montecarlo(result, provenance)
-    files = options.write_study(out, "montecarlo", payload, page)
-    console.emit(payload | {"files": files}, as_json, lambda: _show(result, files))
+        return render_montecarlo(result, provenance)
+
+    options.finish("montecarlo", payload, written, page, lambda: _show(result))
 
 
-def _check_model(model: str, jumps: dict[str, str | None], block_hours: str | None, antithetic: bool) -> None:
-    inputs.known("--model", model, ("bootstrap", "jump"))
-    given = [flag for flag, value in jumps.items() if value is not None]
-    if model == "bootstrap":
-        wrong = [*given, *(["--antithetic"] if antithetic else [])]
+def _check_model(model: Model) -> None:
+    inputs.known("--model", model.model, ("bootstrap", "jump"))
+    given = [flag for flag, value in model.jumps().items() if value is not None]
+    if model.model == "bootstrap":
+        wrong = [*given, *(["--antithetic"] if model.antithetic else [])]
         if wrong:
             raise UsageError(f"{wrong[0]} contradicts --model bootstrap", remedy="leave it out, or give --model jump")
         return
-    if block_hours is not None:
+    if model.block_hours is not None:
         raise UsageError("--block-hours contradicts --model jump", remedy="leave it out, or give --model bootstrap")
     if given and len(given) < len(JUMP_FLAGS):
         missing = next(flag for flag in JUMP_FLAGS if flag not in given)
@@ -182,81 +175,63 @@ def _check_model(model: str, jumps: dict[str, str | None], block_hours: str | No
         )
 
 
-def _prices(
-    instrument: str, lake: Path | None, series: str, timeframe: str, start: str | None, end: str | None
-) -> PriceSeries:
-    from research.laboratory.prices import read_prices
+def _prices(position: Position, model: Model, prices: options.PriceFlags, timeframe: str) -> PriceSeries | None:
+    """The prices that the model or the entry need; None when the flags say everything."""
+    is_fitted = all(value is None for value in model.jumps().values())
+    if model.model == "bootstrap" or is_fitted or position.price is None:
+        return prices.read(position.instrument, timeframe)
+    if prices.lake is not None or prices.start is not None or prices.end is not None:
+        raise UsageError("--lake, --start and --end have no use: model and --price are given", remedy="leave them out")
+    return None
 
-    inputs.known("--series", series, ("mark", "bars", "index"))
-    span = options.instant("--start", start), options.instant("--end", end)
-    return read_prices(lake or options.BUNDLED_SAMPLE, instrument, series, timeframe, *span)
 
-
-def _last_price(prices: PriceSeries | None) -> float:
+def _entry_price(position: Position, prices: PriceSeries | None) -> float:
+    if position.price is not None:
+        return inputs.positive("--price", position.price)
     if prices is None:
         raise UsageError("--price is missing", remedy="give the entry price, or prices to take the last of")
     return prices.last_close
 
 
-def _margin(
-    instrument: str,
-    side: str,
-    leverage: list[str] | None,
-    notional: str | None,
-    wallet: str | None,
-    entry: float,
-    taker: str | None,
-    funding_rate: str,
-    funding_hours: str,
-    flags: options.TierFlags,
-) -> Any:
+def _margin(position: Position, entry: float, tiers: options.TierFlags) -> MarginQuestion:
     from research.laboratory import barriers
 
-    venue, kind, _ = options.contract_of(instrument)
-    own = inputs.optional(inputs.positive, "--wallet", wallet)
-    size = None if own is not None else inputs.positive("--notional", notional or "100000")
-    asked = barriers.parse_leverages(leverage) if leverage else ()
-    table = options.tier_table_of(instrument, flags, max(asked, default=1.0))
+    venue, kind, _ = options.contract_of(position.instrument)
+    own = inputs.optional(inputs.positive, "--wallet", position.wallet)
+    size = None if own is not None else inputs.positive("--notional", position.notional or "100000")
+    asked = barriers.parse_leverages(position.leverage) if position.leverage else ()
+    table = options.tier_table_of(position.instrument, tiers, max(asked, default=1.0))
     if not asked:
-        if flags.tier is not None:
+        if tiers.tier is not None:
             raise UsageError("--leverage is missing: a tier given by hand names no largest one", remedy="give it")
         most = barriers.largest_leverage(table, entry, own, size)
         asked = tuple(barriers.even_ladder(1.0, most, LADDER_SIZE))
-    fee = closing_fee(
-        liquidation_rule(venue).isolated_fee, venue, kind, inputs.optional(inputs.fraction, "--taker", taker)
-    )
+    taker = inputs.optional(inputs.fraction, "--taker", position.taker)
     return barriers.MarginQuestion(
         table,
-        inputs.side_of("--side", side),
+        inputs.side_of("--side", position.side),
         entry,
         asked,
         own,
         size,
-        fee,
-        inputs.number("--funding-rate", funding_rate),
-        inputs.positive("--funding-interval-hours", funding_hours),
+        closing_fee(liquidation_rule(venue).isolated_fee, venue, kind, taker),
+        inputs.number("--funding-rate", position.funding_rate),
+        inputs.positive("--funding-interval-hours", position.funding_interval_hours),
     )
 
 
-def _model(
-    model: str,
-    prices: PriceSeries | None,
-    step_hours: float,
-    drift: str,
-    jumps: dict[str, str | None],
-    block_hours: str | None,
-    antithetic: bool,
-) -> Any:
+def _path_model(model: Model, prices: PriceSeries | None, step_hours: float) -> PathModel:
     from crypto.paths import JumpDiffusion, bar_returns, fitted
     from research.laboratory.montecarlo import PathModel
 
-    if drift == "sample" and model == "jump":
+    if model.drift == "sample" and model.model == "jump":
         raise UsageError("--drift sample contradicts --model jump", remedy="give a rate, such as 0")
-    growth = None if drift == "sample" else inputs.number("--drift", drift)
+    growth = None if model.drift == "sample" else inputs.number("--drift", model.drift)
     returns = None if prices is None else bar_returns(prices.bars)
-    if model == "bootstrap":
-        hours = inputs.positive("--block-hours", block_hours or "24")
+    if model.model == "bootstrap":
+        hours = inputs.positive("--block-hours", model.block_hours or "24")
         return PathModel(step_hours, growth, returns, _whole_steps("--block-hours", hours, step_hours))
+    jumps = model.jumps()
     if all(value is None for value in jumps.values()):
         if returns is None:
             raise UsageError("there are no prices to fit a model to", remedy=f"give {', '.join(JUMP_FLAGS)}")
@@ -264,7 +239,7 @@ def _model(
     else:
         numbers = {flag: inputs.number(flag, value or "") for flag, value in jumps.items()}
         diffusion = JumpDiffusion(*(numbers[flag] for flag in JUMP_FLAGS))
-    return PathModel(step_hours, growth, None, 1, diffusion, antithetic)
+    return PathModel(step_hours, growth, None, 1, diffusion, model.antithetic)
 
 
 def _whole_steps(flag: str, hours: float, step_hours: float) -> int:
@@ -332,7 +307,7 @@ def _model_payload(question: MonteCarloQuestion) -> dict[str, Any]:
     } | shared
 
 
-def _show(result: MonteCarlo, files: dict[str, str]) -> None:
+def _show(result: MonteCarlo) -> None:
     question, rungs = result.question, result.ladder
     word = "long" if question.margin.side > 0 else "short"
     days = question.steps * question.model.step_hours / 24
@@ -352,5 +327,3 @@ def _show(result: MonteCarlo, files: dict[str, str]) -> None:
             f"{result.times[1, 0, j] / 24:.1f}" if result.hits[j] else "-",
         )
     console.out.print(table)
-    for name, path in files.items():
-        console.out.print(Text(f"{name:12} {path}"), soft_wrap=True)

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from cli import console
 from cli import simulate_options as options
-from cli.simulate_books import compile_first, show_stories
+from cli.options import NUMBER, flattened
+from cli.simulate_books import compile_first, show_by_direction
 from crypto.errors import DataError, UsageError
 from crypto.settings import NakedPolicy, PairSettings
 from crypto.worked import inputs
 
 if TYPE_CHECKING:
-    from research.laboratory.replay import Replay, ReplayQuestion
+    from research.laboratory.replay import ReplayQuestion
 
 DATA_VARIABLE = "CARRY_SHARED_DATA"
 DEFAULT_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -31,37 +31,36 @@ Event = Annotated[str, typer.Option("--event", help="2020-03-12, 2021-05-19, 202
 
 def register(group: typer.Typer) -> None:
     """Add the command to ``carry simulate``."""
-    group.command("replay")(replay)
+    group.command("replay")(flattened(replay))
 
 
 def replay(
+    *,
     event: Event,
     leverage: Annotated[str, typer.Option("--perp-leverage", help="Leverages of the perp leg: 3,5,10.")] = "3,5,10",
     wallet_split: Annotated[
         str | None,
         typer.Option(
-            "--wallet-split", metavar=options.NUMBER, help="Share of capital in the perp wallet; else a tenth is spare."
+            "--wallet-split", metavar=NUMBER, help="Share of capital in the perp wallet; else a tenth is spare."
         ),
     ] = None,
     direction: Annotated[
         str, typer.Option("--direction", help="carry (short perp), reverse (long perp) or both.")
     ] = "both",
     pair: Annotated[list[str] | None, typer.Option("--pair", help="SPOT/PERP by keys; may be given again.")] = None,
-    capital: Annotated[str, typer.Option("--capital", metavar=options.NUMBER, help="Account currency.")] = "100000",
+    capital: Annotated[str, typer.Option("--capital", metavar=NUMBER, help="Account currency.")] = "100000",
     resolution: Annotated[str | None, typer.Option("--resolution", help="1h, or 5m (2025-10-10).")] = None,
     naked: Annotated[
         str, typer.Option("--naked", help="What to do with a leg left naked: flatten, rehedge or wait.")
     ] = "flatten",
     borrow_annual: Annotated[
-        str, typer.Option("--borrow-annual", metavar=options.NUMBER, help="Yearly rate on borrowed coins (reverse).")
+        str, typer.Option("--borrow-annual", metavar=NUMBER, help="Yearly rate on borrowed coins (reverse).")
     ] = "0.05",
     data: Annotated[
         Path | None, typer.Option("--data", help=f"Folder of the real data; else {DATA_VARIABLE}, else ../shared/data.")
     ] = None,
     lake: Annotated[Path | None, typer.Option("--lake", help="A lake that holds the days already.")] = None,
-    out: options.Output = Path("results"),
-    no_page: options.NoPage = False,
-    as_json: console.JsonFlag = False,
+    written: options.Written,
 ) -> None:
     """A book of given leverage and wallet split through days of stress, hour by hour or in 5-minute bars.
 
@@ -71,7 +70,7 @@ def replay(
 
     Example: carry simulate replay --event 2020-03-12 --direction reverse --perp-leverage 10 --wallet-split 0.05
     """
-    settings = {name: value for name, value in locals().items() if name not in {"out", "as_json", "no_page"}}
+    settings = options.settings_of(locals())
     from research.laboratory import episodes
     from research.laboratory.replay import ReplayQuestion, replay_payload, run_replay
 
@@ -99,13 +98,15 @@ def replay(
         "sources": dict(result.market.sources),
     }
     payload = replay_payload(result) | {"provenance": provenance}
-    page = None
-    if not no_page:
+
+    def page() -> str:
         from research.laboratory.replay_page import render_replay
 
-        page = render_replay(result, provenance)
-    files = options.write_study(out, f"replay-{event}", payload, page)
-    console.emit(payload | {"files": files}, as_json, lambda: _show(result, files))
+        return render_replay(result, provenance)
+
+    options.finish(
+        f"replay-{event}", payload, written, page, lambda: show_by_direction(question.directions, result.stories)
+    )
 
 
 def pair_of(text: str) -> PairSettings:
@@ -144,11 +145,3 @@ def _fill(question: ReplayQuestion, data: Path | None, stack: ExitStack) -> Path
     with console.progress("Reading the files", None):
         fill_lake(folder, target, question.resolution, question.pairs)
     return target
-
-
-def _show(result: Replay, files: dict[str, str]) -> None:
-    words = {1: "carry (long spot, short perp)", -1: "reverse (short spot, long perp)"}
-    for direction in result.question.directions:
-        show_stories(words[direction], [both for both in result.stories if both[0].book.direction == direction])
-    for name, path in files.items():
-        console.out.print(Text(f"{name:12} {path}"), soft_wrap=True)

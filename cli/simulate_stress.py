@@ -11,7 +11,8 @@ from rich.text import Text
 
 from cli import console
 from cli import simulate_options as options
-from cli.simulate_books import compile_first, short, show_stories
+from cli.options import flattened
+from cli.simulate_books import compile_first, short, show_by_direction
 
 if TYPE_CHECKING:
     from research.laboratory.stress_study import Stress
@@ -23,15 +24,14 @@ Scenario = Annotated[Path, typer.Option("--scenario", help="Scenario file; else 
 
 def register(group: typer.Typer) -> None:
     """Add the command to ``carry simulate``."""
-    group.command("stress")(stress)
+    group.command("stress")(flattened(stress))
 
 
 def stress(
+    *,
     scenario: Scenario = DEFAULT_SCENARIO,
     lake: options.LakeOption = None,
-    out: options.Output = Path("results"),
-    no_page: options.NoPage = False,
-    as_json: console.JsonFlag = False,
+    written: options.Written,
 ) -> None:
     """Books of several leverages through a scenario of shocks, with guards and without.
 
@@ -58,20 +58,16 @@ def stress(
         "settings": {"scenario": scenario.name, "lake": found.market.lake or "bundled sample"},
     }
     payload = stress_payload(result) | {"provenance": provenance}
-    page = None
-    if not no_page:
+
+    def page() -> str:
         from research.laboratory.stress_page import render_stress
 
-        page = render_stress(result, provenance)
-    files = options.write_study(out, f"stress-{found.name}", payload, page)
-    console.emit(payload | {"files": files}, as_json, lambda: _show(result, files))
+        return render_stress(result, provenance)
+
+    options.finish(f"stress-{found.name}", payload, written, page, lambda: _show(result))
 
 
-def _show(result: Stress, files: dict[str, str]) -> None:
+def _show(result: Stress) -> None:
     for start, end, words in result.shocks:
         console.out.print(Text(f"{short(start)} to {short(end)}  {words}"), soft_wrap=True)
-    titles = {1: "carry (long spot, short perp)", -1: "reverse (short spot, long perp)"}
-    for direction in result.directions:
-        show_stories(titles[direction], [both for both in result.stories if both[0].book.direction == direction])
-    for name, path in files.items():
-        console.out.print(Text(f"{name:12} {path}"), soft_wrap=True)
+    show_by_direction(result.directions, result.stories)

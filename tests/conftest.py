@@ -30,6 +30,13 @@ def shared_data() -> Path:
     return folder
 
 
+def needed(path: Path, what: str) -> Path:
+    """A file or folder of the real market data, or a skip that says what is missing and what to do."""
+    if not path.exists():
+        pytest.skip(f"no {what}: {path} is missing (put it there, or set CARRY_SHARED_DATA to a folder that has it)")
+    return path
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Root of the checkout."""

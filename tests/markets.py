@@ -203,11 +203,15 @@ def move(amount: float) -> Target:
     return Target(int(Action.TRANSFER), 1, 0, 0, amount, int(Reason.WAITING_FOR_TRANSFER))
 
 
+def scripted(targets: Mapping[float, Any]) -> PythonPipeline:
+    """A strategy that wants exactly ``targets``, by hour after the start."""
+    script = Script(targets)
+    return PythonPipeline(signal_model=script, allocator=script, risk_guard=script)
+
+
 def run_script(settings: Settings, history: MarketHistory, targets: Mapping[float, Any]) -> BacktestResult:
     """Trade exactly ``targets``, by hour after the start. With several pairs their weights have to differ."""
-    script = Script(targets)
-    pipeline = PythonPipeline(signal_model=script, allocator=script, risk_guard=script)
-    return run_backtest(settings, history, strategy=pipeline)
+    return run_backtest(settings, history, strategy=scripted(targets))
 
 
 def rows(result: BacktestResult, flow: int) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from crypto.errors import CarryError, DataError, UsageError
 from data.store.delimited import Layout, TextRows, chosen_rows, numbers, repaired, stamps, text_column, text_table
@@ -71,7 +72,7 @@ def read_table(path: Path, venue: str, kind: str, layout: TableLayout, source: s
 
 def _pieces(
     names: list[str],
-    columns: Mapping[str, np.ndarray],  # type: ignore[type-arg]  # of floats or integers
+    columns: Columns,
     origin: Origin,
     venue: str,
     kind: str,
@@ -101,7 +102,7 @@ def _key(name: str, venue: str, kind: str, layout: TableLayout, origin: Origin, 
         raise DataError(f"{origin.row(row)}: {error.message}", remedy=error.remedy) from error
 
 
-def _check_one_each(keys: list[SeriesKey], names: np.ndarray) -> None:  # type: ignore[type-arg]  # of text
+def _check_one_each(keys: list[SeriesKey], names: NDArray[np.str_]) -> None:
     seen: dict[str, str] = {}
     for key, name in zip(keys, names, strict=True):
         if key.symbol in seen:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from crypto.errors import UsageError
 from crypto.market import Floats, Integers
 from crypto.units import timeframe_ms
@@ -115,12 +117,12 @@ class Series:
     @property
     def time_ms(self) -> Integers:
         """Stamps of the rows: bar open, settlement stamp as the venue gave it, or start of a rate."""
-        return self.columns["time_ms"]  # type: ignore[return-value]  # the one column of integers
+        return np.asarray(self.columns["time_ms"], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """Counts of a merge. ``rows`` is what the series holds afterwards."""
+    """Counts of a merge. ``rows`` is what the series holds afterwards; ``completed``: see ``Merged``."""
 
     key: SeriesKey
     rows: int
@@ -129,3 +131,4 @@ class MergeResult:
     replaced: int
     first_ms: int
     last_ms: int
+    completed: int = 0

@@ -14,7 +14,7 @@ from crypto.market import Floats, Integers
 from crypto.units import HOUR_MS
 from research.funding.history import FundingHistories, FundingHistory
 from research.funding.tables import PERCENT, WEEKDAYS, base_pairs, common_windows, hour_by_weekday, mean_annual
-from research.report.drawing import Figure, encode, finish, line, pair_line, rounded, stacked_layout
+from research.report.drawing import Figure, encode, finish, heat_map, line, pair_line, rounded, stacked_layout
 from research.report.words import number
 
 LINES_SHOWN = 8
@@ -118,20 +118,8 @@ def seasonality_figure(shown: Sequence[FundingHistory]) -> Figure:
         known = np.abs(grid[np.isfinite(grid)])
         limit = max(float(np.quantile(known, 0.95)), 0.1) if len(known) else 1.0
         choices.append({"name": contract.name, "z": [rounded(row) for row in grid], "zmax": round(limit, 4)})
-    heat = {
-        "type": "heatmap",
-        "x": [f"{hour:02d}:00" for hour in range(24)],
-        "y": list(WEEKDAYS),
-        "z": choices[0]["z"],
-        "zmin": -choices[0]["zmax"],
-        "zmax": choices[0]["zmax"],
-        "xgap": 2,
-        "ygap": 2,
-        "hoverongaps": False,
-        "hovertemplate": "%{y} %{x} UTC: %{z:+,.2f} points<extra></extra>",
-        "meta": {"heat": True},
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickformat": "+~g"},
-    }
+    hours = [f"{hour:02d}:00" for hour in range(24)]
+    heat = heat_map(hours, WEEKDAYS, choices[0], gap=2, hover="%{y} %{x} UTC: %{z:+,.2f} points", ticks="+~g")
     layout = {
         "margin": {"l": 48, "r": 10, "t": 10, "b": 30},
         "xaxis": {"type": "category", "showgrid": False},

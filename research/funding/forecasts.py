@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -33,7 +34,7 @@ def strategy_forecast(contract: FundingHistory, half_life_hours: float) -> Float
     found = np.empty(len(contract.rate))
     rows = zip(contract.rate.tolist(), contract.interval_hours.tolist(), weights, strict=True)
     for index, (rate, hours, weight) in enumerate(rows):
-        if rate == rate:  # noqa: PLR0124 - a settlement without a rate is left out, as in the features
+        if not math.isnan(rate):  # a settlement without a rate is left out, as in the features
             observe_settlement(row, rate, hours, weight)
         found[index] = row.funding_per_hour
     return found

@@ -11,7 +11,21 @@ from plotly.offline import get_plotlyjs
 from research.funding.carry import Costs, RankingTest
 from research.funding.figures import build_figures, most_telling
 from research.funding.history import FundingHistories, FundingHistory
-from research.funding.markup import frame_table
+from research.funding.page_tables import (
+    BY_HOUR,
+    BY_WEEKDAY,
+    CAPS,
+    CONTRACT,
+    FORECASTS,
+    NET_CARRY,
+    PERSISTENCE,
+    SCREENER,
+    SIGN_FLIPS,
+    SPREADS,
+    SUMMARY,
+    TableText,
+    table_card,
+)
 from research.funding.script import SCRIPT as TABLE_SCRIPT
 from research.report.drawing import Figure
 from research.report.markup import key_value_table
@@ -31,21 +45,6 @@ SECTIONS = (
     ("screen", "Screener"),
     ("data", "Data and method"),
 )
-_NAMES = {"venue": "Venue", "symbol": "Contract"}
-_TEXT = (
-    "venue",
-    "symbol",
-    "weekday",
-    "left",
-    "right",
-    "base",
-    "horizon",
-    "method",
-    "intervals_hours",
-    "spot_leg",
-    "now",
-)
-_ROWS_WITHOUT_CONTROLS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,34 +139,22 @@ def _median(values: pd.Series) -> float:
 def _body(study: Study, figures: Mapping[str, Figure], shown: Sequence[FundingHistory]) -> str:
     content = {
         "level": chart(figures["level"]) + chart(figures["cumulative"]) + _years(study.tables["by_year"], shown),
-        "distribution": chart(figures["distribution"]) + _summary(study.tables["summary"]),
+        "distribution": chart(figures["distribution"]) + table_card(SUMMARY, study.tables["summary"]),
         "seasonality": chart(figures["funding"], _choice(shown)) + _seasons(study, shown),
         "persistence": chart(figures["autocorrelation"])
-        + _persistence(study.tables["persistence"])
+        + table_card(PERSISTENCE, study.tables["persistence"])
         + chart(figures["runs"])
         + _flips(study.tables["sign_flips"]),
         "venues": (chart(figures["spread"]) if "spread" in figures else "") + _spreads(study.tables["spreads"]),
-        "forecasts": chart(figures["forecast"]) + _forecasts(study.tables["forecast_errors"], shown),
-        "carry": chart(figures["ranking"]) + _net(study.tables["net_carry"]),
-        "screen": chart(figures["universe"]) + _screen(study.tables["screen"]) + _ranking(study.ranking),
-        "data": _caps(study.tables["caps"]) + _data(study),
+        "forecasts": chart(figures["forecast"]) + table_card(FORECASTS, _of(study.tables["forecast_errors"], shown)),
+        "carry": chart(figures["ranking"]) + table_card(NET_CARRY, study.tables["net_carry"]),
+        "screen": chart(figures["universe"]) + table_card(SCREENER, study.tables["screen"]) + _ranking(study.ranking),
+        "data": table_card(CAPS, study.tables["caps"]) + _data(study),
     }
     return "".join(
         f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{title}</h2>{content[key]}</section>'
         for key, title in SECTIONS
     )
-
-
-def _table_card(title: str, frame: pd.DataFrame, heads: Mapping[str, str], note: str = "") -> str:
-    """A card with a table that sorts by its headings; long ones can be searched and are cut until unfolded."""
-    table = frame_table(title, frame, heads, text=_TEXT, kind="dense sortable")
-    if len(frame) <= _ROWS_WITHOUT_CONTROLS:
-        return card(title, table.replace("dense sortable", "dense sortable short"), note)
-    controls = (
-        '<div class="controls"><label>Search<input type="search"></label>'
-        '<button type="button" class="page">Show all</button><span class="count"></span></div>'
-    )
-    return card(title, controls + table, note)
 
 
 def _of(frame: pd.DataFrame, shown: Sequence[FundingHistory]) -> pd.DataFrame:
@@ -178,33 +165,10 @@ def _of(frame: pd.DataFrame, shown: Sequence[FundingHistory]) -> pd.DataFrame:
 
 def _years(frame: pd.DataFrame, shown: Sequence[FundingHistory]) -> str:
     wide = _of(frame, shown).pivot_table(index=["venue", "symbol"], columns="year", values="funding_percent")
-    heads = _NAMES | {f"funding_percent_{year}": str(year) for year in wide.columns}
+    heads = CONTRACT | {f"funding_percent_{year}": str(year) for year in wide.columns}
     wide.columns = [f"funding_percent_{year}" for year in wide.columns]
     note = "Sum of all settlements of the year, % of notional, as a short perp received it. Years in part at both ends."
-    return _table_card("Funding by year", wide.reset_index(), heads, note)
-
-
-def _summary(frame: pd.DataFrame) -> str:
-    heads = _NAMES | {
-        "intervals_hours": "Intervals, h",
-        "settlements": "Settlements",
-        "missing": "Missing",
-        "mean_percent_a_year": "Mean, % a year",
-        "mean_low95_percent_a_year": "95 % from",
-        "mean_high95_percent_a_year": "95 % to",
-        "deviation_percent_a_year": "Deviation",
-        "p05_percent_a_year": "5th pct",
-        "median_percent_a_year": "Median",
-        "p95_percent_a_year": "95th pct",
-        "lowest_rate_percent": "Lowest rate, %",
-        "highest_rate_percent": "Highest rate, %",
-        "positive_share_percent_of_hours": "Hours > 0, %",
-    }
-    note = (
-        "Weighted by the hours that each rate covers. Intervals of the mean: Newey-West on daily sums. They are too "
-        "narrow when regimes last for months, as those of funding do."
-    )
-    return _table_card("Rates over the whole history", frame, heads, note)
+    return table_card(TableText("Funding by year", heads, note), wide.reset_index())
 
 
 def _choice(shown: Sequence[FundingHistory]) -> str:
@@ -213,16 +177,8 @@ def _choice(shown: Sequence[FundingHistory]) -> str:
 
 
 def _seasons(study: Study, shown: Sequence[FundingHistory]) -> str:
-    means = {
-        "observations": "Observations",
-        "mean_percent_a_year": "Mean, % a year",
-        "mean_low95_percent_a_year": "95 % from",
-        "mean_high95_percent_a_year": "95 % to",
-    }
-    by_hour = _table_card(
-        "By hour of settlement, UTC", _of(study.tables["by_hour"], shown), _NAMES | {"hour_utc": "Hour"} | means
-    )
-    by_day = _table_card("By weekday", _of(study.tables["by_weekday"], shown), _NAMES | {"weekday": "Weekday"} | means)
+    by_hour = table_card(BY_HOUR, _of(study.tables["by_hour"], shown))
+    by_day = table_card(BY_WEEKDAY, _of(study.tables["by_weekday"], shown))
     note = (
         '<p class="note">Of the contracts that lines are drawn of. With this many means, one in twenty lies outside '
         "its interval by chance.</p>"
@@ -230,122 +186,15 @@ def _seasons(study: Study, shown: Sequence[FundingHistory]) -> str:
     return f'<div class="two">{by_hour}{by_day}</div>{note}'
 
 
-def _persistence(frame: pd.DataFrame) -> str:
-    heads = _NAMES | {
-        "interval_hours": "Interval, h",
-        "pairs": "Pairs",
-        "phi": "Coefficient",
-        "phi_low95": "95 % from",
-        "phi_high95": "to",
-        "half_life_hours": "Half-life, h",
-        "half_life_low95_hours": "95 % from",
-        "half_life_high95_hours": "to",
-    }
-    note = (
-        "First-order autoregression of settlements that follow each other at one interval; robust (White) intervals. "
-        "Where the autocorrelation above falls more slowly than its powers, a slowly moving level lies under it."
-    )
-    return _table_card("Autoregression and half-life", frame, heads, note)
-
-
 def _flips(frame: pd.DataFrame) -> str:
-    heads = _NAMES | {
-        "flips": "Flips",
-        "flips_a_year": "Flips a year",
-        "mean_positive_run_hours": "Mean run > 0, h",
-        "median_positive_run_hours": "Median",
-        "longest_positive_run_hours": "Longest",
-        "mean_negative_run_hours": "Mean run < 0, h",
-        "median_negative_run_hours": "Median",
-        "longest_negative_run_hours": "Longest",
-        "now": "At the end",
-        "current_run_hours_so_far": "For so far, h",
-    }
     words = frame["current_sign"].map({1: "positive", -1: "negative", 0: "zero"})
-    return _table_card("Changes of sign", frame.assign(now=words), heads, "Means and medians over complete runs.")
+    return table_card(SIGN_FLIPS, frame.assign(now=words))
 
 
 def _spreads(frame: pd.DataFrame) -> str:
-    heads = {
-        "left": "First",
-        "right": "Second",
-        "windows": "Windows",
-        "from_utc": "From",
-        "to_utc": "To",
-        "mean_spread_bps": "Mean, bps",
-        "mean_spread_low95_bps": "95 % from",
-        "mean_spread_high95_bps": "95 % to",
-        "spread_deviation_bps": "Deviation, bps",
-        "mean_spread_percent_a_year": "Mean, % a year",
-        "correlation": "Correlation",
-        "correlation_low95": "95 % from",
-        "correlation_high95": "95 % to",
-    }
     if frame.empty:
-        return card("Differences between venues", '<p class="note">No base asset is here on two venues at once.</p>')
-    note = "First less second per window. Correlation: Fisher's interval with the number of independent windows."
-    return _table_card("Differences between venues", frame, heads, note)
-
-
-def _forecasts(frame: pd.DataFrame, shown: Sequence[FundingHistory]) -> str:
-    heads = _NAMES | {
-        "horizon": "Ahead",
-        "method": "Method",
-        "forecasts": "Forecasts",
-        "mean_error_percent_a_year": "Mean error",
-        "mae_percent_a_year": "Mean absolute",
-        "rmse_percent_a_year": "Root mean square",
-        "sign_hits_percent": "Right sign, %",
-        "mae_less_than_last_rate_percent_a_year": "Better than last rate",
-        "mae_less_low95_percent_a_year": "95 % from",
-        "mae_less_high95_percent_a_year": "95 % to",
-    }
-    note = "Errors in % a year. Better: how much smaller the mean absolute error is than that of the last rate."
-    return _table_card("Errors by method", _of(frame, shown), heads, note)
-
-
-def _net(frame: pd.DataFrame) -> str:
-    heads = _NAMES | {
-        "round_trip_bps": "Round trip, bps",
-        "mean_percent_a_year": "Mean, % a year",
-        "break_even_days": "Break-even, days",
-        "holding_days": "Held, days",
-        "net_percent_a_year": "Net, % a year",
-        "holds": "Holds",
-        "holds_apart": "Of them apart",
-        "profitable_holds_percent": "Paid, %",
-        "hold_net_p05_bps": "5th pct, bps",
-        "hold_net_median_bps": "Median, bps",
-        "hold_net_p95_bps": "95th pct, bps",
-    }
-    note = (
-        "Holds: entered after every past settlement and kept for the holding period; they overlap, so only about so "
-        "many lie apart. Basis moves, borrow and margin are not in it."
-    )
-    return _table_card("Net carry over the whole history", frame, heads, note)
-
-
-def _screen(frame: pd.DataFrame) -> str:
-    heads = _NAMES | {
-        "intervals_hours": "Intervals, h",
-        "days_covered": "Days",
-        "mean_percent_a_year": "Mean, % a year",
-        "forecast_percent_a_year": "Forecast",
-        "deviation_percent_a_year": "Deviation",
-        "positive_share_percent_of_hours": "Hours > 0, %",
-        "flips": "Flips",
-        "half_life_hours": "Half-life, h",
-        "at_limit": "At limit",
-        "break_even_days": "Break-even, days",
-        "net_percent_a_year": "Net, % a year",
-        "spot_leg": "Spot leg shipped",
-        "ended": "Ended",
-    }
-    note = (
-        "Over the last days; half-life and rates at a limit are of the whole history. Best net carry first. Click a "
-        "heading to sort."
-    )
-    return _table_card("Screener", frame, heads, note)
+        return card(SPREADS.title, '<p class="note">No base asset is here on two venues at once.</p>')
+    return table_card(SPREADS, frame)
 
 
 def _ranking(test: RankingTest) -> str:
@@ -361,19 +210,6 @@ def _ranking(test: RankingTest) -> str:
     }
     note = f"Two periods of {test.days:g} days, one after the other, at the end of the data. One split of one time."
     return card("Does a ranking by past funding hold?", key_value_table("Ranking test", values), note)
-
-
-def _caps(frame: pd.DataFrame) -> str:
-    heads = _NAMES | {
-        "limit_percent": "Rate, %",
-        "hits": "Settlements",
-        "share_percent_of_settlements": "Share, %",
-        "first_utc": "First",
-    }
-    note = (
-        "Extreme rates that were reached twice or are round figures of at least 10 bps. A guess: venues change limits."
-    )
-    return _table_card("Rates at what looks like the venue's limit", frame, heads, note)
 
 
 def _data(study: Study) -> str:

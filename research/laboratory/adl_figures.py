@@ -13,7 +13,7 @@ from crypto.market import Floats
 from research.laboratory.adl_study import AdlStudy
 from research.laboratory.drawing import CALM, GREY_SLOT, RISK, TEXT_SLOT, bars, curve, label, plane
 from research.report.drawing import Figure, finish, rounded
-from research.report.words import money, share
+from research.report.words import money, number, share
 
 LIGHT_SLOTS = (7, 5, 0, 4, 1)  # grey, pale, blue, amber, vermilion: from safe to next
 FATE_NAMES = {Fate.SURPLUS: "sold, margin left", Fate.FUND: "sold, fund paid", Fate.ADL: "closed against winners (ADL)"}
@@ -38,18 +38,20 @@ def payers_figure(study: AdlStudy) -> Figure:
     hole = math.fsum(value for _, value, _ in parts)
     names = ["lost beyond margins", *(name for name, _, _ in parts)]
     data = [
-        bars([names[0]], np.array([hole]), names[0], TEXT_SLOT, legend=False, hover="%{y:,.0f}", texts=[money(hole)])
+        bars(
+            [names[0]], np.array([hole]), names[0], TEXT_SLOT, legend=False, hover="%{y:,.0f}", texts=[number(hole, 0)]
+        )
     ]
     left = hole
     for name, value, slot in parts:
         left -= value
-        text = f"{money(value)} ({share(value / hole if hole else math.nan, 0)})"
+        text = f"{number(value, 0)}<br>{share(value / hole if hole else math.nan, 0)}"
         step = bars([name], np.array([value]), name, slot, legend=False, hover="%{y:,.0f}", texts=[text])
         data.append(step | {"base": [max(0.0, left)]})
     layout = plane("", "quote units", y={"tickformat": "~s", "rangemode": "tozero"})
     layout |= {"bargap": 0.35, "barmode": "overlay"}
     layout["xaxis"] |= {"type": "category"}
-    layout["margin"]["t"] = 36
+    layout["margin"]["t"] = 48
     note = "What winners give up is the difference between their closing price and the mark."
     words = (
         f"Of {money(hole)} lost beyond margins the fund pays {money(study.fund_paid)}, winners {money(study.given_up)}."
@@ -159,7 +161,12 @@ def lights_figure(study: AdlStudy) -> Figure:
     accounts = study.by_light[:, 1] / np.where(study.by_light[:, 0] > 0, study.by_light[:, 0], math.nan)
     data = [
         bars(
-            names, accounts, "accounts", RISK, hover="%{y:.1%} of accounts", texts=[share(value) for value in accounts]
+            names,
+            accounts,
+            "accounts",
+            RISK,
+            hover="%{y:.1%} of accounts",
+            texts=[share(value, 0) for value in accounts],
         ),
         bars(
             names,
@@ -167,7 +174,7 @@ def lights_figure(study: AdlStudy) -> Figure:
             "lots",
             CALM,
             hover="%{y:.1%} of lots",
-            texts=[share(v) for v in study.by_light[:, 2]],
+            texts=[share(v, 0) for v in study.by_light[:, 2]],
         ),
     ]
     layout = plane("", "deleveraged", y={"tickformat": ".0%", "range": [0, 1.12]})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -99,9 +100,9 @@ def ladder(question: MarginQuestion, settlements: int) -> MarginLadder:
     margin = sizes / leverages
     paid = -question.side * question.funding_rate * sizes
     left = margin + np.arange(settlements + 1)[:, None] * paid
-    build = cash_inverse if is_inverse else cash_linear
-    # A formula of sums, which holds for columns as for single numbers.
-    cash = np.array(build(left, 0.0, 0.0, quantity, question.entry_price), dtype=np.float64)  # type: ignore[arg-type]
+    # A formula of sums, which holds for columns as for the single numbers that it is declared for.
+    cash_of: Callable[..., Any] = cash_inverse if is_inverse else cash_linear
+    cash = np.array(cash_of(left, 0.0, 0.0, quantity, question.entry_price), dtype=np.float64)
     found = _prices(question, cash, quantity, is_inverse)
     ends = (found > 0) & np.isfinite(found)
     distance = question.side * (math.log(question.entry_price) - np.log(np.where(ends, found, question.entry_price)))

@@ -50,24 +50,8 @@ def timeline_figure(study: SampleStudy) -> Figure:
     rows = np.array(study.sample.timeline, dtype=np.float64)
     minutes = rows[:, 0] / 60
     data = [
-        curve(
-            minutes,
-            np.cumsum(rows[:, 1]),
-            "liquidations",
-            RISK,
-            width=2.2,
-            shape="hv",
-            hover="%{y:,} after %{x:.2f} min",
-        ),
-        curve(
-            minutes,
-            np.cumsum(rows[:, 2]),
-            "deleveragings",
-            CALM,
-            width=2.2,
-            shape="hv",
-            hover="%{y:,} after %{x:.2f} min",
-        ),
+        curve(minutes, np.cumsum(rows[:, column]), name, slot, width=2.2, shape="hv", hover="%{y:,} after %{x:.2f} min")
+        for column, name, slot in ((1, "liquidations", RISK), (2, "deleveragings", CALM))
     ]
     first = next((second for second, _, closed in study.sample.timeline if closed), None)
     note = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +95,26 @@ def encode(values: Floats) -> dict[str, str]:
 def rounded(values: Floats) -> list[float | None]:
     """Values to four decimals, None where not finite."""
     return [round(float(v), 4) if np.isfinite(v) else None for v in values]
+
+
+def heat_map(
+    x: Sequence[str], y: Iterable[Any], first: Mapping[str, Any], *, gap: int, hover: str, ticks: str
+) -> dict[str, Any]:
+    """A heat map around zero; ``first``: the values ``z`` shown first and the limit ``zmax`` of their colours."""
+    return {
+        "type": "heatmap",
+        "x": list(x),
+        "y": list(y),
+        "z": first["z"],
+        "zmin": -first["zmax"],
+        "zmax": first["zmax"],
+        "xgap": gap,
+        "ygap": gap,
+        "hoverongaps": False,
+        "hovertemplate": f"{hover}<extra></extra>",
+        "meta": {"heat": True},
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickformat": ticks},
+    }
 
 
 def stacked_layout(time_ms: Integers, rows: Sequence[tuple[str, float, str]]) -> dict[str, Any]:

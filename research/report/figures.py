@@ -10,10 +10,21 @@ import numpy as np
 
 from crypto.market import Floats, Integers
 from crypto.result import BacktestResult
-from research.report.drawing import AMOUNT, DASHES, TOTAL_SLOT, Figure, finish, line, pair_line, rounded, stacked_layout
+from research.report.drawing import (
+    AMOUNT,
+    DASHES,
+    TOTAL_SLOT,
+    Figure,
+    finish,
+    heat_map,
+    line,
+    pair_line,
+    rounded,
+    stacked_layout,
+)
 from research.report.periods import FundingCalendar, funding_calendar, monthly_sums, total_of
 from research.report.venue_events import distance_figure
-from research.report.words import day, is_number, lookup, money, number, percent, signed_money
+from research.report.words import component_name, day, is_number, lookup, money, number, percent, signed_money
 
 MAX_POINTS_PER_LINE = 3_000
 WHOLE_COUNTS_SHOWN = 5
@@ -91,7 +102,7 @@ def attribution_figure(result: BacktestResult, limit: int) -> Figure:
     data = [line(result.time_ms, total, "Equity change", TOTAL_SLOT, limit, width=2.2)]
     for index, name in enumerate(result.component_names):
         dash = DASHES[1] if index >= 4 else DASHES[0]
-        data.append(line(result.time_ms, cumulative[:, index], name.capitalize(), index, limit, dash=dash))
+        data.append(line(result.time_ms, cumulative[:, index], component_name(name), index, limit, dash=dash))
     sums = ", ".join(
         f"{name} {signed_money(value)}" for name, value in zip(result.component_names, cumulative[-1], strict=True)
     )
@@ -107,7 +118,7 @@ def monthly_attribution_figure(result: BacktestResult) -> Figure:
     data: list[dict[str, Any]] = []
     for index, name in enumerate(result.component_names):
         y = rounded(sums[:, index])
-        data.append({"type": "bar", "name": name.capitalize(), "x": x, "y": y, "meta": {"slot": index}})
+        data.append({"type": "bar", "name": component_name(name), "x": x, "y": y, "meta": {"slot": index}})
     data.append(
         {
             "type": "scatter",
@@ -244,22 +255,9 @@ def funding_figure(calendar: FundingCalendar, pair_names: Sequence[str]) -> Figu
     months = [str(month) for month in calendar.months]
     values = [("All pairs", total_of(calendar.daily)), *zip(pair_names, calendar.daily, strict=True)]
     choices: list[dict[str, Any]] = [
-        {"name": name, "z": _grid(daily.T), "zmax": _color_limit(daily)} for name, daily in values
+        {"name": name, "z": [rounded(row) for row in daily.T], "zmax": _color_limit(daily)} for name, daily in values
     ]
-    heat = {
-        "type": "heatmap",
-        "x": months,
-        "y": list(range(1, 32)),
-        "z": choices[0]["z"],
-        "zmin": -choices[0]["zmax"],
-        "zmax": choices[0]["zmax"],
-        "xgap": 1,
-        "ygap": 1,
-        "hoverongaps": False,
-        "hovertemplate": "%{x}-%{y:02d}: %{z:,.2f}<extra></extra>",
-        "meta": {"heat": True},
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickformat": "~s"},
-    }
+    heat = heat_map(months, range(1, 32), choices[0], gap=1, hover="%{x}-%{y:02d}: %{z:,.2f}", ticks="~s")
     layout = {
         "margin": {"l": 40, "r": 10, "t": 10, "b": 30},
         "xaxis": {
@@ -282,10 +280,6 @@ def funding_figure(calendar: FundingCalendar, pair_names: Sequence[str]) -> Figu
     figure = finish("funding", "Funding received by day", note, label, data, layout, 430, is_time=False)
     figure.choices.extend(choices)
     return figure
-
-
-def _grid(values: Floats) -> list[list[float | None]]:
-    return [[round(float(v), 4) if np.isfinite(v) else None for v in row] for row in values]
 
 
 def _color_limit(values: Floats) -> float:

@@ -32,7 +32,7 @@ def repository_files() -> list[Path]:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if listed.returncode != 0:
-        pytest.skip("not a git checkout, so which files belong to the repository is not known")
+        pytest.skip("not a git checkout, so which files belong to the repository is not known: run in a clone")
     paths = (ROOT / name.decode() for name in listed.stdout.split(b"\0") if name)
     return [path for path in paths if path.is_file()]
 

@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 
-from cli import app
+from tests.cli.command import Outcome, run
 
 SHORT = ["--start", "2024-01-01", "--end", "2024-01-20"]
 
 
-def carry(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = app.run(["backtest", *arguments])
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
+def carry(capsys: pytest.CaptureFixture[str], *arguments: str) -> Outcome:
+    return run(capsys, "backtest", *arguments)
 
 
 def test_it_runs_out_of_the_box_and_says_that_its_input_is_synthetic(

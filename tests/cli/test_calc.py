@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cli import app
+from tests.cli import command
+from tests.cli.command import Outcome
 
 BINANCE_FAQ = (
     "liquidation --venue binance --mode cross --wallet 1535443.01 --position BTCUSDT:long:109.488@32481.98"
@@ -33,17 +34,12 @@ COMMANDS = {
 }
 
 
-def run(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str, str]:
-    capsys.readouterr()
-    code = app.run(["calc", *line.split()])
-    streams = capsys.readouterr()
-    return code, streams.out, streams.err
+def run(capsys: pytest.CaptureFixture[str], line: str) -> Outcome:
+    return command.run(capsys, "calc", *line.split())
 
 
 def answer(capsys: pytest.CaptureFixture[str], line: str) -> dict[str, Any]:
-    code, out, _ = run(capsys, f"{line} --json")
-    assert code == 0, out
-    return json.loads(out)
+    return command.answer(capsys, "calc", *line.split())
 
 
 def test_the_venues_own_example(capsys: pytest.CaptureFixture[str]) -> None:

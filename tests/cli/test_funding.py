@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,10 @@ import pandas as pd
 import pytest
 
 from cli import app
+from tests.cli.command import Outcome, Run, only_commands, run
 
 T0 = 1_704_067_200_000
 H8 = 8 * 3_600_000
-Run = Callable[..., tuple[int, str, str]]
 TABLES = (
     "rates", "summary", "years", "signs", "caps", "seasonality", "persistence", "spread", "forecast", "carry",
     "screen", "pairs",
@@ -48,17 +47,12 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def carry(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lake: Path) -> Run:
     """Run ``carry`` in an empty folder, on the lake unless another is named."""
-    monkeypatch.setattr(app, "COMMAND_MODULES", ("cli.ingest", "cli.funding"))
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.chdir(tmp_path)
+    only_commands(monkeypatch, tmp_path, "cli.ingest", "cli.funding")
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        words = [str(argument) for argument in arguments]
-        code = app.run(words if "--lake" in words else [*words, "--lake", str(lake)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+    def on_the_lake(*arguments: object) -> Outcome:
+        return run(capsys, *arguments, *(() if "--lake" in arguments else ("--lake", lake)))
 
-    return run
+    return on_the_lake
 
 
 def test_a_long_table_becomes_a_series_per_symbol(carry: Run, lake: Path) -> None:

@@ -3,54 +3,30 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import feather
 
-from cli import app
 from data.store import atomic
 from data.store.lake import Lake, Provenance, SeriesKey
+from tests.cli.command import Run, only_commands, run
 
 T0 = 1_577_836_800_000  # 2020-01-01 00:00 UTC
 HOUR = 3_600_000
 CSV = "time,open,high,low,close,volume\n" + "".join(f"{T0 + i * HOUR},100,102,98,{101 + i},5\n" for i in range(3))
 
 
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Outcome]
-
-
 @pytest.fixture
 def carry(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run ``carry`` with arguments in an empty folder; only the commands under test are loaded."""
-    monkeypatch.setattr(app, "COMMAND_MODULES", ("cli.ingest", "cli.data"))
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.chdir(tmp_path)
+    only_commands(monkeypatch, tmp_path, "cli.ingest", "cli.data")
 
-    def run(*arguments: object) -> Outcome:
-        code = app.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
+    return partial(run, capsys)
 
 
 @pytest.fixture

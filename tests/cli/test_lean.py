@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cli import app
 from data.store.lake import Lake
+from tests.cli.command import Run, only_commands, run
 from tests.fake_lean import make_launcher, make_program, make_venv
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,34 +18,13 @@ SAMPLE = ROOT / "data" / "sample" / "lake"
 CONFIG = ROOT / "config" / "carry.toml"
 
 
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Outcome]
-
-
 @pytest.fixture
 def carry(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run ``carry`` with arguments in an empty folder; only the commands under test are loaded."""
-    monkeypatch.setattr(app, "COMMAND_MODULES", ("cli.ingest", "cli.lean"))
-    monkeypatch.setenv("COLUMNS", "160")
+    only_commands(monkeypatch, tmp_path, "cli.ingest", "cli.lean")
     monkeypatch.delenv("CARRY_LEAN_LAUNCHER", raising=False)
-    monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object) -> Outcome:
-        code = app.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
+    return partial(run, capsys)
 
 
 @pytest.fixture

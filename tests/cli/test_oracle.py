@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cli import app
 from data.store.lake import Lake, Provenance, SeriesKey
+from tests.cli.command import Run, only_commands, run
 
 T0 = 1_704_067_200_000
 HOUR = 3_600_000
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def carry(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.setattr(app, "COMMAND_MODULES", ("cli.oracle",))
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.chdir(tmp_path)
+    only_commands(monkeypatch, tmp_path, "cli.oracle")
     lake = Lake(tmp_path / "data" / "lake")
     for venue, closes in (("binance", [100.0, 100.0]), ("bybit", [100.1, 100.1]), ("okx", [99.9, 250.0])):
         prices = np.array(closes)
@@ -30,12 +27,7 @@ def carry(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
         columns |= dict.fromkeys(("open", "high", "low", "close"), prices)
         lake.write(SeriesKey(venue, "spot", "BTCUSDT", "bars", "1h"), columns, Provenance("by hand"))
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = app.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return partial(run, capsys)
 
 
 def test_show_for_scripts(carry: Run) -> None:
@@ -92,8 +84,7 @@ def test_stretches_are_of_one_status(carry: Run, tmp_path: Path) -> None:
 
 
 def test_names_that_no_source_has_are_said(carry: Run) -> None:
-    _, _, said = carry("oracle", "show", "--weight", "binnance=3", "--quote-rate", "USCD=1")
-    assert "--weight binnance: no source is of that venue (sources: binance, bybit, okx)" in said
+    _, _, said = carry("oracle", "show", "--quote-rate", "USCD=1")
     assert "--quote-rate USCD: no source is quoted in it (quotes: USDT)" in said
     for command in ("show", "check"):
         _, _, said = carry("oracle", command, "--weight", "binance=3", "--quote-rate", "USDC=1")
@@ -125,6 +116,8 @@ def test_a_snapshot(carry: Run, tmp_path: Path) -> None:
     assert code == 4
     # The USDC book is too old as well, so c has no rate, which is looked at before its age.
     assert json.loads(printed)["assets"]["BTC"]["rejected"] == {"a": "stale", "b": "stale", "c": "no_quote_rate"}
+    code, printed, _ = carry("oracle", "show", "--snapshot", path, "--weight", "d=2", "--json")
+    assert (code, json.loads(printed)["remedy"]) == (2, "venues are a, b, c")
     code, printed, _ = carry("oracle", "show", "--asset", "ETH", "--snapshot", path, "--json")
     assert code == 4
     assert "no index source of ETH" in json.loads(printed)["error"]
@@ -138,6 +131,13 @@ def test_a_snapshot(carry: Run, tmp_path: Path) -> None:
         (("show", "--kind", "mark"), 4, "has inputs of the composite mark on two venues"),
         (("show", "--asset", "BTC", "--quote-rate", "USDC=x"), 2, "--quote-rate USDC=x: not a number"),
         (("show", "--asset", "BTC", "--weight", "okx=-1"), 2, "--weight okx=-1: not a number above 0"),
+        (
+            ("show", "--asset", "BTC", "--weight", "okex=2"),
+            2,
+            "--weight okex: no price comes from a venue of that name; did",
+        ),
+        (("check", "--asset", "BTC", "--weight", "okex=2"), 2, "did you mean okx?"),
+        (("show", "--asset", "BTC", "--weight", "okx"), 2, "--weight 'okx' is not of the form name=value"),
         (("show", "--asset", "BTC", "--quote-rate", "USDC=nan"), 2, "--quote-rate USDC=nan: not a number above 0"),
         (("show", "--asset", "BTC", "--max-age-s", "nan"), 2, "--max-age-s nan is not a number of seconds"),
         (("check", "--asset", "BTC", "--max-age-s", "inf"), 2, "--max-age-s inf is not a number of seconds"),

@@ -10,24 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cli import app
 from data.adl_sample import COINS, EVENTS, TIMING
+from tests.cli import command
+from tests.cli.command import Outcome
+from tests.conftest import needed
 
 SMALL = "--open-interest 20000000"
 
 
-def run(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str, str]:
-    capsys.readouterr()
-    code = app.run(["simulate", "adl", *line.split()])
-    streams = capsys.readouterr()
-    return code, streams.out, streams.err
+def run(capsys: pytest.CaptureFixture[str], line: str) -> Outcome:
+    return command.run(capsys, "simulate", "adl", *line.split())
 
 
 def answer(capsys: pytest.CaptureFixture[str], line: str, out: Path) -> dict[str, Any]:
-    code, text, _ = run(capsys, f"{line} --out {out} --json")
-    assert code == 0, text
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return command.answer(capsys, "simulate", "adl", *line.split(), "--out", out)
 
 
 def test_it_writes_a_page_and_prints_the_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -80,6 +76,11 @@ def test_a_large_fund_leaves_nothing_to_adl(capsys: pytest.CaptureFixture[str], 
         ("--sample nowhere --shock -0.3", 2, "--shock contradicts --sample"),
         ("--sample nowhere", 4, "there is no folder nowhere"),
         ("--seed -1", 2, "--seed = -1"),
+        ("--tier BTCUSDT=0.025/16300", 2, "names a symbol"),
+        ("--tier BTCUSDT=0.025/16300", 2, "give RATE/DEDUCTION alone: --tier 0.025/16300"),
+        ("--tier 0.025/16300/1", 2, "--tier: deduction: '16300/1' is not a number"),
+        ("--tier much", 2, "for example --tier 0.025/16300"),
+        ("--instrument binance:linear:NOSUCHUSDT", 4, "give --tier RATE/DEDUCTION, or --tiers FILE"),
     ],
 )
 def test_bad_input_is_named(
@@ -89,6 +90,17 @@ def test_bad_input_is_named(
     assert found == code, err
     assert words in err.replace("\n", " ")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_help_shows_the_form_that_the_tier_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "--help")
+    assert "RATE[/DEDUCTION]" in out
+    assert "SYMBOL=" not in out
+
+
+def test_a_tier_of_the_form_in_the_help_is_taken(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    found = answer(capsys, f"{SMALL} --no-page --tier 0.005/0", tmp_path)
+    assert found["provenance"]["settings"]["tier"] == "0.005/0"
 
 
 # --- the sample ---------------------------------------------------------------------------------------------------
@@ -160,9 +172,7 @@ def test_a_damaged_file_is_named(capsys: pytest.CaptureFixture[str], tmp_path: P
 
 
 def test_the_episode_of_2025_10_10(capsys: pytest.CaptureFixture[str], tmp_path: Path, shared_data: Path) -> None:
-    folder = shared_data / "hyperliquid-adl-2025-10-10-conejo"
-    if not folder.is_dir():
-        pytest.skip(f"no ADL sample: {folder} is missing")
+    folder = needed(shared_data / "hyperliquid-adl-2025-10-10-conejo", "ADL sample")
     found = answer(capsys, f"--sample {folder} --no-page", tmp_path)
     assert found["total_notional"] / 1e9 == pytest.approx(2.1, abs=0.01)
     assert found["events_reproduced"] == found["events"] > 100

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli import app
+from tests.cli import command
+from tests.cli.command import Outcome
 
 QUICK = "--days 5 --paths 400 --leverage 3,10,25"
 JUMP = "--model jump --volatility 0.6 --jump-rate 12 --jump-mean -0.02 --jump-deviation 0.06 --price 60000"
 
 
-def run(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str, str]:
-    capsys.readouterr()
-    code = app.run(["simulate", "montecarlo", *line.split()])
-    streams = capsys.readouterr()
-    return code, streams.out, streams.err
+def run(capsys: pytest.CaptureFixture[str], line: str) -> Outcome:
+    return command.run(capsys, "simulate", "montecarlo", *line.split())
 
 
 def answer(capsys: pytest.CaptureFixture[str], line: str, out: Path) -> dict[str, Any]:
-    code, text, _ = run(capsys, f"{line} --out {out} --json")
-    assert code == 0, text
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return command.answer(capsys, "simulate", "montecarlo", *line.split(), "--out", out)
 
 
 def test_it_writes_a_page_and_its_result(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -52,6 +48,17 @@ def test_json_is_the_whole_result_and_repeats(capsys: pytest.CaptureFixture[str]
     assert probabilities == sorted(probabilities)
     other = answer(capsys, f"{QUICK} --no-page --seed 2", tmp_path)
     assert other["provenance"]["config_hash"] != one["provenance"]["config_hash"]
+
+
+def test_the_same_study_of_the_same_data_elsewhere_has_the_same_hashes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, repository: Path
+) -> None:
+    copied = shutil.copytree(repository / "data" / "sample" / "lake", tmp_path / "lake")
+    here = answer(capsys, f"{QUICK} --no-page", tmp_path)["provenance"]
+    there = answer(capsys, f"{QUICK} --lake {copied}", tmp_path / "results")["provenance"]
+    assert [there[name] for name in ("config_hash", "data_hash")] == [
+        here[name] for name in ("config_hash", "data_hash")
+    ]
 
 
 def test_a_jump_diffusion_by_flags_needs_no_prices(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

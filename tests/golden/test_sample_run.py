@@ -63,6 +63,6 @@ def test_the_sample_run_does_not_repeat_refused_orders(result: BacktestResult) -
     assert refused <= result.orders.size * 0.05
 
 
-@pytest.mark.skipif(not is_enabled(), reason="takes minutes when nothing is compiled")
+@pytest.mark.skipif(not is_enabled(), reason="takes minutes when nothing is compiled: unset NUMBA_DISABLE_JIT")
 def test_stages_in_python_give_the_same_sample_run(result: BacktestResult) -> None:
     assert digest(sample_run(compiled=False)) == digest(result)

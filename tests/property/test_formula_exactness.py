@@ -99,12 +99,12 @@ def test_order_cost_closes_at_the_bankruptcy_price(
     """Bankruptcy is solved for exactly: where the position has lost its initial margin, in its own settle asset."""
     q, p, lever, t = Fraction(size), Fraction(price), Fraction(leverage), Fraction(taker)
     linear = plain(sizing.order_cost_linear)(q, p, lever, t, side)
-    bankruptcy = p - side * linear.initial_margin / q
+    bankruptcy = p - side * p / lever
     assert linear == (q * p / lever, q * p * t, q * bankruptcy * t, q * p / lever + q * p * t + q * bankruptcy * t)
     inverse = plain(sizing.order_cost_inverse)(q, p, lever, t, side)
-    coin_at_bankruptcy = q / p + side * inverse.initial_margin
-    assert inverse[:3] == (q / p / lever, q / p * t, coin_at_bankruptcy * t)
-    assert inverse.total == sum(inverse[:3])
+    coin_at_bankruptcy = q / p + side * q / p / lever
+    parts = (q / p / lever, q / p * t, coin_at_bankruptcy * t)
+    assert inverse == (*parts, sum(parts))
     for computed, exact in (
         (sizing.order_cost_linear(size, price, leverage, taker, side), linear),
         (sizing.order_cost_inverse(size, price, leverage, taker, side), inverse),

@@ -35,15 +35,19 @@ sides = st.sampled_from([1, -1])
 fees = st.sampled_from([Fraction(0), Fraction(6, 10_000)])
 
 
-def surplus(cash: Fraction, slope: Fraction, size: Fraction, fee: Fraction, price: Fraction, ladder: tuple) -> Fraction:
-    """Equity less maintenance by the plain definition: the margin of each slice of notional at its own rate."""
+def slice_by_slice(notional: Fraction, ladder: tuple) -> Fraction:
+    """Maintenance margin by the plain definition: each slice of notional at its own rate."""
     floors, rates, _ = ladder
-    notional = size * price
-    needed = fee * notional
+    needed = Fraction(0)
     for index, rate in enumerate(rates):
         upper = floors[index + 1] if index + 1 < len(floors) else notional
         needed += max(Fraction(0), min(notional, upper) - floors[index]) * rate
-    return cash + slope * price - needed
+    return needed
+
+
+def surplus(cash: Fraction, slope: Fraction, size: Fraction, fee: Fraction, price: Fraction, ladder: tuple) -> Fraction:
+    """Equity less maintenance and the fee of closing."""
+    return cash + slope * price - slice_by_slice(size * price, ladder) - fee * size * price
 
 
 @given(ladders())
@@ -88,7 +92,7 @@ def test_linear_position_put_back(
     assert math.isnan(found.upper if side > 0 else found.lower)
     if isinstance(end, Fraction):
         equity = margin + quantity * (end - entry)
-        assert equity == maintenance(size * end, *ladder) + fee * size * end
+        assert equity == slice_by_slice(size * end, ladder) + fee * size * end
     else:
         assert side > 0
         assert leverage == 1
@@ -101,7 +105,7 @@ def test_inverse_position_put_back(ladder: tuple, side: int, size: Fraction, ent
     found = inverse_bounds(margin + value / entry, value, Fraction(0), *ladder)
     end = found.lower if side > 0 else found.upper
     if isinstance(end, Fraction):
-        assert margin + value / entry - value / end == maintenance(size / end, *ladder)
+        assert margin + value / entry - value / end == slice_by_slice(size / end, ladder)
     else:
         assert side < 0
         assert leverage == 1
@@ -126,8 +130,8 @@ def test_long_and_short_mirror_around_entry_in_equity(
     margin = size * entry / leverage
     long = linear_bounds(margin - size * entry, size, Fraction(0), *ladder).lower
     short = linear_bounds(margin + size * entry, -size, Fraction(0), *ladder).upper
-    assert size * (entry - long) == margin - maintenance(size * long, *ladder)
-    assert size * (short - entry) == margin - maintenance(size * short, *ladder)
+    assert size * (entry - long) == margin - slice_by_slice(size * long, ladder)
+    assert size * (short - entry) == margin - slice_by_slice(size * short, ladder)
 
 
 @given(ladders(), sides, st.integers(2, 50), st.integers(1, 2_000))
@@ -175,10 +179,14 @@ def test_cross_and_hedge_put_back(ladder: tuple, data: st.DataObject) -> None:
             Position(item.tiers, item.kind, item.quantity, item.entry_price, end, 1.0) if item.tiers is table else item
             for item in held
         )
-        revalued = CrossAccount(account.wallet, there, account.closing_fee, moving)
+        equity = account.wallet + moving["x:linear:AB"] * end
+        equity += sum(item.quantity * (item.mark_price - item.entry_price) for item in there)
+        notionals = [abs(item.quantity) * item.mark_price for item in there]
+        needed = sum(float(slice_by_slice(Fraction(notional), ladder)) for notional in notionals)
+        needed += account.closing_fee * sum(notionals)
         scale = account.wallet + sum(abs(item.quantity) * max(item.entry_price, item.mark_price) for item in there)
         scale += moving["x:linear:AB"] * end
-        assert abs(revalued.equity() - revalued.maintenance()) <= 1e-9 * scale
+        assert abs(equity - needed) <= 1e-9 * scale
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5), st.floats(0, 1e6), st.floats(0, 1e6))

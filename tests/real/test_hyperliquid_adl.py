@@ -14,16 +14,14 @@ from crypto.adl import Positions, adl_rule
 from crypto.adl_allocation import deleverage, settle
 from crypto.adl_ranking import scores
 from crypto.units import parse_iso
+from tests.conftest import needed
 
 EVENT = ["coin", "time", "liquidated_user"]
 
 
 @pytest.fixture(scope="module")
 def folder(shared_data: Path) -> Path:
-    found = shared_data / "hyperliquid-adl-2025-10-10-conejo"
-    if not found.is_dir():
-        pytest.skip(f"no ADL sample: {found} is missing")
-    return found
+    return needed(shared_data / "hyperliquid-adl-2025-10-10-conejo", "ADL sample")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 from crypto.instruments import Instrument, Kind
 from crypto.venues.binance import BINANCE
 from crypto.venues.bybit import BYBIT
+from tests.conftest import needed
 
 LINEAR = [item for (kind, _), item in BINANCE.instruments.items() if kind is Kind.LINEAR]
 
@@ -21,9 +22,10 @@ LINEAR = [item for (kind, _), item in BINANCE.instruments.items() if kind is Kin
 @pytest.fixture(scope="module")
 def reported(shared_data: Path) -> dict[str, dict[str, Any]]:
     """Symbols of Binance's futures exchangeInfo of 2026-03-31."""
-    path = shared_data / "exchange-info" / "binance_fapi_exchangeInfo_2026-03-31_lbwnblb.json.gz"
-    if not path.is_file():
-        pytest.skip(f"{path} is missing")
+    path = needed(
+        shared_data / "exchange-info" / "binance_fapi_exchangeInfo_2026-03-31_lbwnblb.json.gz",
+        "exchangeInfo of Binance's futures",
+    )
     with gzip.open(path, "rt") as file:
         return {symbol["symbol"]: symbol for symbol in json.load(file)["symbols"]}
 
@@ -46,9 +48,10 @@ def test_binance_linear_filters_equal_exchange_info(item: Instrument, reported: 
 
 @pytest.mark.parametrize("item", LINEAR, ids=lambda item: item.symbol)
 def test_binance_settlement_interval_equals_the_spacing_of_funding_rows(item: Instrument, shared_data: Path) -> None:
-    path = shared_data / "binance-usdm-539sym-gravestone" / "funding_all_symbols.csv.gz"
-    if not path.is_file():
-        pytest.skip(f"{path} is missing")
+    path = needed(
+        shared_data / "binance-usdm-539sym-gravestone" / "funding_all_symbols.csv.gz",
+        "funding of all Binance contracts",
+    )
     rows = pd.read_csv(path)
     stamps = rows.loc[rows["symbol"] == item.symbol, "timestamp"].sort_values()
     hours = (stamps.diff().dropna() / 3_600_000).round()
@@ -57,9 +60,10 @@ def test_binance_settlement_interval_equals_the_spacing_of_funding_rows(item: In
 
 
 def test_bybit_spot_filters_equal_the_documented_reply(shared_data: Path) -> None:
-    path = shared_data / "api-doc-examples" / "bybit" / "market__instrument_2.json"
-    if not path.is_file():
-        pytest.skip(f"{path} is missing")
+    path = needed(
+        shared_data / "api-doc-examples" / "bybit" / "market__instrument_2.json",
+        "example reply of Bybit's spot instruments",
+    )
     (symbol,) = json.loads(path.read_text())["result"]["list"]
     item = BYBIT.instruments[Kind.SPOT, symbol["symbol"]]
     assert Decimal(symbol["priceFilter"]["tickSize"]) == item.tick
@@ -68,9 +72,10 @@ def test_bybit_spot_filters_equal_the_documented_reply(shared_data: Path) -> Non
 
 
 def test_bybit_linear_filters_equal_the_documented_reply(shared_data: Path) -> None:
-    path = shared_data / "api-doc-examples" / "bybit" / "market__instrument.json.txt"
-    if not path.is_file():
-        pytest.skip(f"{path} is missing")
+    path = needed(
+        shared_data / "api-doc-examples" / "bybit" / "market__instrument.json.txt",
+        "example reply of Bybit's linear instruments",
+    )
     # The page prints several replies with comments between them; the first is the linear one.
     text = path.read_text()
     reply, _ = json.JSONDecoder().raw_decode(text[text.index("{") :])

@@ -17,7 +17,6 @@ from crypto.adl import (
     close_price,
     deficit_price,
     lots_for_deficit,
-    signed_value,
 )
 from crypto.adl_allocation import deleverage, settle
 from crypto.adl_population import (
@@ -112,13 +111,18 @@ def book() -> Positions:
     )
 
 
-def test_array_of_scores_is_the_formula_row_by_row() -> None:
+def test_array_of_scores_by_hand() -> None:
+    # Values at 20 a unit, half a unit a lot: -200 from -220 on 40 (3 needed), -100 from -100 on 10, 150 from 150 on 30.
+    expected = {
+        Score.BINANCE: [20 / 40 * 3 / 60, 0.0, 0.0],
+        Score.LEVERAGED_PNL: [(20 / 220) * (200 / 60), 0.0, 0.0],
+        Score.OKX: [(20 / 220) / (60 / 3), 0.0, 0.0],
+        Score.HYPERLIQUID: [(200 / 220) * (200 / 60), 100 / 10, 150 / 30],
+        Score.HYPERLIQUID_INVERTED: [(220 / 200) * (200 / 60), 100 / 10, 150 / 30],
+    }
     for rule in ADL_RULES.values():
         found = scores(rule, book(), 0.5, 20.0)
-        for row in range(3):
-            value = signed_value(int(book().lots[row]) * 0.5, 20.0, False)
-            columns = (book().entry_value[row], book().wallet[row], book().maintenance[row])
-            assert found[row] == pytest.approx(position_score(int(rule.score), value, *columns), rel=1e-14)
+        assert found[:3] == pytest.approx(expected[rule.score], rel=1e-14)
         assert found[3] == LAST
 
 

@@ -101,7 +101,7 @@ def test_a_run_is_timed_once() -> None:
     assert timing.cpu > 0.0
 
 
-@pytest.mark.skipif(not STATUS.exists(), reason="only Linux shows a process's own high-water mark")
+@pytest.mark.skipif(not STATUS.exists(), reason="a process's own high-water mark is known on Linux only: run there")
 def test_peak_memory_is_of_the_process_itself_and_not_of_its_parent() -> None:
     ballast = np.ones(32 * 2**20)
     assert peak_memory_bytes() > ballast.nbytes

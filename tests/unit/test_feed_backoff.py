@@ -13,7 +13,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def make(seed: int = 1) -> Backoff:
-    return Backoff(first_seconds=1.0, most_seconds=60.0, good_seconds=30.0, chance=random.Random(seed))  # noqa: S311
+    return Backoff(first_seconds=1.0, most_seconds=60.0, good_seconds=30.0, chance=random.Random(seed))  # noqa: S311 - jitter
 
 
 def test_waits_double_up_to_the_limit_with_jitter_in_the_upper_half() -> None:

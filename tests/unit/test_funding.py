@@ -37,9 +37,8 @@ def test_inverse_payment_is_in_coin() -> None:
 
 
 def test_inverse_grace_goes_through_coin_quantities_at_price_one() -> None:
-    before, after, mark, rate = 10_000.0, 25_000.0, 50_000.0, 0.0001
-    expected = payment_inverse(after, mark, rate) - payment_inverse(before, mark, rate)
-    assert grace_correction(before / mark, after / mark, 1.0, rate, GRACE_END) == expected
+    # 10,000 and 25,000 USD at 50,000 are 0.2 and 0.5 BTC: 1e-4 of the 0.3 BTC more.
+    assert grace_correction(0.2, 0.5, 1.0, 0.0001, GRACE_END) == pytest.approx(-0.00003, rel=1e-14)
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,7 @@ def test_newey_west_by_hand() -> None:
     values = np.array([1.0, 2.0, 3.0, 6.0])
     one = statistics.mean_estimate(values, 1)
     assert (one.value, one.observations) == (3.0, 4)
-    assert one.high - one.value == pytest.approx(1.959964 * 4 / 4, rel=1e-6)
-    assert one.value - one.low == pytest.approx(one.high - one.value)
+    assert (one.low, one.high) == (pytest.approx(3 - 1.959964, rel=1e-6), pytest.approx(3 + 1.959964, rel=1e-6))
     two = statistics.mean_estimate(values, 2)
     assert two.high - two.value == pytest.approx(1.959964 * math.sqrt(44 / 3) / 4, rel=1e-6)
 
@@ -249,9 +248,11 @@ def test_alternating_series_count_no_more_than_they_are() -> None:
     # Autocorrelations of opposite sign would make more independent observations than there are.
     slow = np.array([1.0, 2, 3, 4, 5, 6, 7, 8])
     fast = np.array([1.0, -1, 1.5, -1, 1, -1.5, 1, -1])
+    # Deviations -3.5 .. 3.5 (squares 42) times fast (squares 10.5): -5.5 over sqrt(42 x 10.5) = 21.
     found = statistics.correlation(slow, fast)
+    assert found.value == pytest.approx(-5.5 / 21)
     half = 1.959964 / math.sqrt(8 - 3)
-    assert found.high == pytest.approx(math.tanh(math.atanh(found.value) + half), rel=1e-6)
+    assert found.high == pytest.approx(math.tanh(math.atanh(-5.5 / 21) + half), rel=1e-6)
 
 
 def test_persistence_widens_the_interval() -> None:

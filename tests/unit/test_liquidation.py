@@ -151,20 +151,18 @@ def test_cross_inverse_contracts_share_the_coin() -> None:
 
 def test_extra_margin_of_bybit_keeps_the_closing_fee_back() -> None:
     """Long 1 at 20,000, 10x, 100 extra, taker 0.1%: of the 100 the fee takes what closing lower does not save."""
-    margin = margin_without_closing_fee(2_000, 100, 0.001, 1)
-    bankruptcy = 20_000 - margin
-    paid_in = 2_000 + 20_000 * 0.9 * 0.001 + 100
-    assert paid_in - 0.001 * bankruptcy == pytest.approx(margin)
-    short = margin_without_closing_fee(2_000, 100, 0.001, -1)
-    assert 2_000 + 22_000 * 0.001 + 100 - 0.001 * (20_000 + short) == pytest.approx(short)
+    # m = 2,000 + 18 (the fee at 18,000) + 100 - 0.1% x (20,000 - m), so 0.999 m = 2,098.
+    assert margin_without_closing_fee(2_000, 100, 0.001, 1) == pytest.approx(2_098 / 0.999, rel=1e-14)
+    # Short: m = 2,000 + 22 + 100 - 0.1% x (20,000 + m), so 1.001 m = 2,102.
+    assert margin_without_closing_fee(2_000, 100, 0.001, -1) == pytest.approx(2_102 / 1.001, rel=1e-14)
 
 
 def test_a_fill_a_transfer_and_funding_move_the_price() -> None:
+    # Long 10 at 100 on 200: 10 P - 800 = 0.1 P; on 190: 10 P - 810 = 0.1 P. Long 9 on 200: 9 P - 700 = 0.09 P.
     long = position(LINEAR, 10, 100, 100)
-    before = isolated_range(long, 200).lower
-    assert before is not None
-    assert isolated_range(long, 190).lower == pytest.approx(before + 10 / 9.9)
-    assert isolated_range(position(LINEAR, 9, 100, 100), 200).lower < before
+    assert isolated_range(long, 200).lower == pytest.approx(800 / 9.9)
+    assert isolated_range(long, 190).lower == pytest.approx(810 / 9.9)
+    assert isolated_range(position(LINEAR, 9, 100, 100), 200).lower == pytest.approx(700 / 8.91)
 
 
 @pytest.mark.parametrize("margin", [0.0, -1.0, math.nan, math.inf])

@@ -90,6 +90,8 @@ def test_our_short_is_closed_as_the_queue_says() -> None:
         wallet=300.0,
         maintenance=10 * mark * float(rate[0]),
     )
+    # Short 10 from 100 at 55 on 300: profit 450 of 300, and 0.4 % of 550 on an equity of 750.
+    assert found["score"] == pytest.approx((450 / 300) * (2.2 / 750), rel=1e-12)
     assert found["score"] == pytest.approx(own.score, rel=1e-12)
     assert found["lots"] == own.closed_lots
     assert own.closed_lots > 0

@@ -19,9 +19,10 @@ from crypto.market import MarketHistory
 from crypto.pipeline.orders import Intent, OrderReason
 from crypto.result import BacktestResult
 from crypto.settings import EarlyTiers, MarginEngine, NakedPolicy, Settings
+from crypto.simulator.loop import run_python
 from crypto.simulator.setup import build
 from crypto.tiers import TierBook, TierRow, tier_table
-from research.backtest import run_backtest
+from research.backtest import outcome, run_backtest
 from tests.markets import (
     BTC,
     BTC_BYBIT,
@@ -36,6 +37,7 @@ from tests.markets import (
     one_pair,
     rows,
     run_script,
+    scripted,
     settlements,
 )
 
@@ -160,14 +162,9 @@ class TestStages:
     )
 
     def run_staged(self, fee: float) -> BacktestResult:
-        from crypto.simulator.python_strategy import PythonPipeline  # noqa: PLC0415
-        from research.backtest import outcome, run_python  # noqa: PLC0415
-        from tests.markets import Script  # noqa: PLC0415
-
         settings, history = settings_of(fee=fee), one_pair(BTC, path(1360 / 11 + 1e-7, 120.0))
         setup = build(settings, history, self.TIERS)
-        script = Script({1.0: TEN_BTC})
-        world = run_python(setup.world, PythonPipeline(signal_model=script, allocator=script, risk_guard=script))
+        world = run_python(setup.world, scripted({1.0: TEN_BTC}))
         return outcome(setup, world, history, settings, {}, {})
 
     def test_only_the_lots_that_restore_the_margin_are_closed(self) -> None:
@@ -300,14 +297,9 @@ class TestRefusals:
         book = TierBook(
             [tier_table(KEY, "USDT", 0, [TierRow(0, 500, 0.01, 20), TierRow(500, 900, 0.1, 3)], "made by hand")]
         )
-        from crypto.simulator.loop import run_python  # noqa: PLC0415
-        from crypto.simulator.python_strategy import PythonPipeline  # noqa: PLC0415
-        from tests.markets import Script  # noqa: PLC0415
-
         for lots, reason in ((-70_000, OrderReason.LEVERAGE_TOO_HIGH), (-95_000, OrderReason.BEYOND_TIERS)):
             setup = build(settings_of(), one_pair(BTC, 100.0, 4), book)
-            script = Script({1.0: enter(-10 * lots, lots)})
-            world = run_python(setup.world, PythonPipeline(signal_model=script, allocator=script, risk_guard=script))
+            world = run_python(setup.world, scripted({1.0: enter(-10 * lots, lots)}))
             refused = np.asarray(world.orders[: world.run[0].order_rows])
             assert int(reason) in refused["reason"].tolist()
 
