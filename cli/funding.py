@@ -218,11 +218,11 @@ def forecast(
                 f"--predicted is of one contract, but there are {names}", remedy="use --symbol and --venue"
             )
         contract = histories.contracts[0]
-        said = funding.read_predictions(predicted, contract.key)
-        table = funding.prediction_errors(contract, said)
+        given = funding.read_predictions(predicted, contract.key)
+        table = funding.prediction_errors(contract, given)
         counted = int(table["predictions"].sum())
-        if counted < len(said):
-            note(f"{len(said) - counted:,} of {len(said):,} predictions are too early, too late or of no settlement")
+        if counted < len(given):
+            note(f"{len(given) - counted:,} of {len(given):,} predictions are too early, too late or of no settlement")
     else:
         ahead = _whole_hours("--horizons", horizons)
         table = funding.forecast_errors(histories, _numbers("--half-lives", half_lives), ahead)

@@ -13,7 +13,7 @@ import typer
 from rich.console import Group
 
 from cli import oracle_view
-from cli.console import JsonFlag, emit, out, progress
+from cli.console import JsonFlag, emit, note, out, progress
 from cli.options import DEFAULT_LAKE, LakeOption, Venues, flattened
 from crypto.errors import DataError, UsageError
 from crypto.oracle import OracleReading, Source, evaluate
@@ -157,7 +157,7 @@ def _rebuilt(asked: Asked, start: str, end: str) -> Iterator[tuple[str, OracleSe
             quotes |= {source.terms.quote for source in series.sources}
             yield name, series
             advance(1)
-    _check_quotes(rates, quotes)
+    _note_unused_rates(asked.quote_rate, quotes)
 
 
 def _assets(lake: Lake, asked: Asked) -> list[str]:
@@ -171,7 +171,7 @@ def _assets(lake: Lake, asked: Asked) -> list[str]:
     several = sorted(name for name, venues in held.items() if len(venues) > 1)
     if not several:
         raise DataError(
-            f"no asset of the lake has a {kind} input on two venues or more",
+            f"no asset of the lake has inputs of the composite {kind} on two venues or more",
             remedy=f"name one with --asset (held: {', '.join(sorted(held)[:12]) or 'none'}), or try another --kind",
         )
     return several
@@ -181,9 +181,9 @@ def _of_snapshot(path: Path, asked: Asked) -> tuple[dict[str, OracleReading], in
     """The composite of each asset of a snapshot, and the snapshot's instant."""
     rates = _quote_rates(asked.quote_rate, asked.unit)
     request = SnapshotRequest(asked.kind, asked.unit, _weights(asked.weight), _widest_book)
-    conversions = MAJORS
-    if asked.max_age_s is not None:
-        conversions = MAJORS._replace(max_age_ms=1000.0 * _age_limit(asked.max_age_s))
+    conversions = (
+        MAJORS if asked.max_age_s is None else MAJORS._replace(max_age_ms=1000.0 * _age_limit(asked.max_age_s))
+    )
     held = parse_snapshot(read_snapshot(path), path.name, request, conversions)
     readings = {}
     wanted = asked.asset or []
@@ -201,7 +201,7 @@ def _of_snapshot(path: Path, asked: Asked) -> tuple[dict[str, OracleReading], in
         )
     used = [item.source for reading in readings.values() for item in reading.sources]
     _check_venues(asked.weight, {source.name for source in used})
-    _check_quotes(rates, {source.quote for source in used})
+    _note_unused_rates(asked.quote_rate, {source.quote for source in used})
     return readings, held.time_ms
 
 
@@ -235,15 +235,6 @@ def _check_venues(text: str, venues: set[str]) -> None:
             )
 
 
-def _check_quotes(rates: Mapping[str, float], quotes: set[str]) -> None:
-    """A rate of a quote that no price is in would change nothing either."""
-    for name in rates:
-        if name not in quotes:
-            raise UsageError(
-                f"--quote-rate {name}: no price is quoted in it", remedy=f"quotes are {', '.join(sorted(quotes))}"
-            )
-
-
 def _quote_rates(text: str, unit: str) -> dict[str, float]:
     rates = _numbers("quote-rate", text)
     if unit in rates:
@@ -252,6 +243,12 @@ def _quote_rates(text: str, unit: str) -> dict[str, float]:
             remedy="state other quotes in it, or name another common quote with --unit",
         )
     return rates
+
+
+def _note_unused_rates(text: str, quotes: set[str]) -> None:
+    """Say which names of ``--quote-rate`` no source is quoted in: a slip of the pen would go unseen."""
+    for quote in sorted(set(_numbers("quote-rate", text)) - quotes):
+        note(f"--quote-rate {quote}: no source is quoted in it (quotes: {', '.join(sorted(quotes))})")
 
 
 def _numbers(flag: str, text: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How ``carry oracle`` shows readings and series: for people and as plain values."""
+"""How ``carry oracle`` shows composites: for people, and as plain values for scripts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STYLES = {Status.OK: "green", Status.DEGRADED: "yellow", Status.HALT: "bold red
 
 
 def synthetic_note(series: OracleSeries) -> list[str]:
-    """What must be said of prices that were generated."""
+    """The note that prices were generated, if they were."""
     return ["SYNTHETIC prices: generated, not traded"] if series.synthetic else []
 
 
@@ -55,7 +55,7 @@ def _plain(reading: OracleReading) -> dict[str, Any]:
 
 
 def readings_view(readings: Mapping[str, OracleReading], instant: int, notes: list[str]) -> Group:
-    """Readings of one instant for people."""
+    """Composites of one instant (ms since 1970, UTC) by asset, each over a table of its sources."""
     parts: list[Table | Text] = []
     for name, reading in readings.items():
         value = "no value" if np.isnan(reading.value) else f"{reading.value:,.10g} {reading.unit}"
@@ -110,7 +110,7 @@ def _table(headings: tuple[str, ...]) -> Table:
 
 
 def series_payload(series: OracleSeries) -> dict[str, Any]:
-    """A series for JSON: instants by status, stretches that were not OK, verdicts by source."""
+    """A rebuilt composite as JSON: how often it was OK, every stretch that was not, verdicts by source."""
     status = series.arrays.status
     return {
         "asset": series.request.asset,
@@ -121,8 +121,8 @@ def series_payload(series: OracleSeries) -> dict[str, Any]:
         "synthetic": series.synthetic,
         "instants": {item.name: int((status == item).sum()) for item in Status},
         "episodes": [
-            {"from": iso(first), "to": iso(last), "status": status_then.name, "instants": count}
-            for first, last, status_then, count in _episodes(series)
+            {"from": iso(first), "to": iso(last), "status": then.name, "instants": count}
+            for first, last, then, count in _episodes(series)
         ],
         "widest": _widest(series),
         "sources": [
@@ -168,7 +168,7 @@ def _widest(series: OracleSeries) -> dict[str, Any] | None:
 
 
 def series_view(series: OracleSeries) -> Group:
-    """A series for people: counts by status and source, the longest stretches that were not OK."""
+    """A rebuilt composite: share of each status, verdicts by source, its worst stretches."""
     plain = series_payload(series)
     total = len(series.close_ms)
     head = Text.assemble((f"{plain['asset']} {series.request.kind}", "bold"), f"  {plain['from']} .. {plain['to']}  ")

@@ -35,6 +35,7 @@ from research.funding.tables import (
 )
 
 _MIN_COVERAGE = 0.95
+_TIE_DIGITS = 9  # of percent a year: 84 x 0.005 % and 42 x 0.01 % are equal, whatever the rounding of their sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +144,8 @@ def screen(
         for contract in histories.contracts
     ]
     frame = pd.DataFrame(rows)
-    return frame.sort_values(
-        ["net_percent_a_year", "venue", "symbol"], ascending=[False, True, True], ignore_index=True
-    )
+    frame["rank"] = -frame["net_percent_a_year"].round(_TIE_DIGITS)
+    return frame.sort_values(["rank", "venue", "kind", "symbol"], ignore_index=True).drop(columns="rank")
 
 
 def _screen_row(
@@ -254,7 +254,7 @@ def ranking_test(histories: FundingHistories, days: float = 14.0) -> RankingTest
             earned = [float(np.nansum(half.rate)) / hours * A_YEAR for half, hours in zip(halves, covered, strict=True)]
             first.append(earned[0])
             second.append(earned[1])
-    before, after = np.array(first), np.array(second)
+    before, after = np.round(first, _TIE_DIGITS), np.round(second, _TIE_DIGITS)
     top = np.argsort(-before, kind="stable")[: max(1, len(before) // 10)]
     has_any = len(before) > 0
     return RankingTest(

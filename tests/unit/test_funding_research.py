@@ -500,6 +500,23 @@ def test_ranking_test(lake: Path) -> None:
     assert math.isnan(nothing.rank_correlation)
 
 
+def test_equal_means_are_ties_whatever_the_rounding_of_their_sums(lake: Path) -> None:
+    """1 bp every 8 h, half a bp every 4 h and an eighth every hour are the same; in floats their means are not."""
+    put(lake, "binance:linear:DUSDT", [8] * 84, [1e-4] * 84)
+    put(lake, "binance:linear:CUSDT", [4] * 168, [5e-5] * 168)
+    put(lake, "binance:linear:BUSDT", [1] * 672, [1.25e-5] * 672)
+    put(lake, "binance:linear:AUSDT", [8] * 84, [2e-4] * 42 + [-1e-4] * 42)
+    put(lake, "binance:linear:EUSDT", [8] * 84, [-3e-4] * 42 + [3e-4] * 42)
+    histories = funding.load(lake)
+    # A is best, B, C, D share the places 2 to 4, E is last; later A is worst and E best.
+    expected = np.corrcoef([5, 3, 3, 3, 1], [1, 3, 3, 3, 5])[0, 1]
+    assert funding.ranking_test(histories).rank_correlation == pytest.approx(expected, rel=1e-12)
+    assert list(funding.screen(histories, lookback_days=28)["symbol"]) == [
+        *("BUSDT", "CUSDT", "DUSDT"),  # equal: by name
+        *("AUSDT", "EUSDT"),
+    ]
+
+
 # --- files and the page -------------------------------------------------------------------------------------------
 
 
