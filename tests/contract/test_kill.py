@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -27,16 +28,28 @@ from data.sources.job import FetchRequest, fetch
 from data.sources.series import SeriesOptions
 from data.store.lake import Lake
 
-request = FetchRequest("bybit", "funding", "linear", ("BTCUSDT",), {start}, None, "1h", SeriesOptions(flush_rows=200))
+request = FetchRequest("{name}", "funding", "linear", ("BTCUSDT",), {start}, None, "1h", SeriesOptions(flush_rows=200))
 outcome = fetch(request, Lake(Path(sys.argv[2])), client_options=ClientOptions(base=sys.argv[1]))
 print(outcome.series[0].status)
 """
 
 
-def start(venue: FakeVenue, lake: Lake) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SCRIPT.format(start=T0), venue.base, str(lake.root)]
+def start(venue: FakeVenue, lake: Lake, name: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT.format(start=T0, name=name), venue.base, str(lake.root)]
     root = Path(__file__).resolve().parents[2]
     return subprocess.Popen(command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def end_after(process: subprocess.Popen[str], venue: FakeVenue, word: str, calls: int, number: signal.Signals) -> None:
+    """Send the signal when the venue has been asked ``calls`` times for a path that holds ``word``."""
+    deadline = time.monotonic() + 30
+    while len(venue.asked(word)) < calls:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(process.pid, number)
+    process.communicate()
+    assert process.returncode != 0
 
 
 @pytest.mark.parametrize(("number", "calls"), [(signal.SIGKILL, 6), (signal.SIGKILL, 13), (signal.SIGINT, 9)])
@@ -47,15 +60,7 @@ def test_a_killed_fetch_goes_on(
     venue.markets["BTCUSDT"].settlements = settlements
     venue.now_ms = T0 + COUNT * HOUR
     venue.delay_s = 0.03
-    process = start(venue, lake)
-    deadline = time.monotonic() + 30
-    while len(venue.asked("funding/history")) < calls:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    os.kill(process.pid, number)
-    process.communicate()
-    assert process.returncode != 0
+    end_after(start(venue, lake, "bybit"), venue, "funding/history", calls, number)
     rows = lake.read(KEY)  # checks every row: sorted, no duplicates
     stamps = [at for at, _ in settlements]
     assert rows.time_ms.tolist() == stamps[-len(rows.time_ms) :]
@@ -69,4 +74,32 @@ def test_a_killed_fetch_goes_on(
     # What was noted before the kill is not asked for again: at most the page that was on its way.
     asked = len(venue.asked("funding/history"))
     assert asked <= (COUNT - len(rows.time_ms)) // 200 + 3
+    assert not list(Path(lake.root).rglob("*.part"))
+
+
+@pytest.mark.parametrize(("number", "calls"), [(signal.SIGKILL, 3), (signal.SIGKILL, 8), (signal.SIGINT, 5)])
+def test_a_fetch_killed_in_the_archive_goes_on_with_the_month_that_it_was_at(
+    venue: FakeVenue, fetched: Fetch, lake: Lake, number: signal.Signals, calls: int
+) -> None:
+    """Of each month a file and its checksum: two calls."""
+    settlements = every(HOUR, T0, COUNT, lambda n: n % 17)
+    venue.markets["BTCUSDT"].settlements = settlements
+    venue.archive, venue.now_ms, venue.delay_s = True, T0 + COUNT * HOUR, 0.05
+    venue.interval_hours = lambda _: 1
+    key = SeriesKey("binance", "linear", "BTCUSDT", "funding")
+    end_after(start(venue, lake, "binance"), venue, "monthly/fundingRate", calls, number)
+    rows = lake.read(key).time_ms.tolist()
+    stamps = [at for at, _ in settlements]
+    assert rows == stamps[: len(rows)]
+    whole = {datetime.fromtimestamp(at / 1000, UTC).month for at in rows}
+    assert whole <= {1, 2, 3, 4, 5}
+    venue.delay_s = 0.0
+    venue.requests.clear()
+    (outcome,) = fetched("binance", "funding", T0, options=SeriesOptions(flush_rows=200)).series
+    assert (outcome.status, outcome.proof.gaps) == ("complete", ())
+    assert lake.read(key).time_ms.tolist() == stamps
+    asked = {path[-6:-4] for path, _ in venue.requests if path.endswith(".zip")}
+    assert asked == {f"{month:02d}" for month in range(1, 6)} - {f"{month:02d}" for month in whole}
+    names = [origin.name for origin in lake.info(key).provenance.origins]
+    assert names == [f"BTCUSDT-fundingRate-2024-{month:02d}.zip" for month in range(1, 6)]
     assert not list(Path(lake.root).rglob("*.part"))
