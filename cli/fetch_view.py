@@ -78,7 +78,9 @@ def _view(outcome: FetchOutcome, lake: Path) -> Group:
     keys = [entry.key for entry in outcome.series]
     # One request is of one venue, kind, series and timeframe: said once, so that the rows fit 80 columns.
     what = f"{keys[0].venue} {keys[0].kind} {keys[0].series} {keys[0].timeframe}".rstrip() if keys else "no symbol"
-    title = Text(f"{what}: {added:,} rows added to {lake}", style="bold")
+    completed = sum(entry.tally.completed for entry in outcome.series)
+    marks = f", {completed:,} held rows got their mark price" if completed else ""
+    title = Text(f"{what}: {added:,} rows added to {lake}{marks}", style="bold")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("symbol", overflow="fold")
     for heading in ("expected", "held", "missing", "added", "calls", "files"):

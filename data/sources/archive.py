@@ -22,7 +22,7 @@ from crypto.errors import DataError
 from crypto.market import Floats, Integers
 from crypto.units import HOUR_MS, iso, parse_iso
 from data.sources.client import Client
-from data.sources.faults import FetchError, short
+from data.sources.faults import AROUND_THE_ARCHIVE, FetchError, short
 from data.sources.wire.columns import Listing, ordered
 from data.store.merge import SAME_SETTLEMENT_MS
 from data.store.rows import COLUMNS, EARLIEST_MS, LATEST_MS, Columns
@@ -35,7 +35,6 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Also their places in a file without header. There is no column of mark prices.
 _FUNDING_COLUMNS = ("calc_time", "funding_interval_hours", "last_funding_rate")
 _LONGEST_INTERVAL_HOURS = 24
-_AROUND = "--source rest goes around the archive"
 _BROKEN = (DataError, pa.ArrowException, zipfile.BadZipFile, zlib.error, ValueError, IndexError, EOFError, RuntimeError)
 _PRICES = ("open", "high", "low", "close")
 # Open time, prices, volume, close time, and the volume in quote (USD-M, spot) or base (COIN-M).
@@ -86,17 +85,18 @@ async def read_month(client: Client, file: ArchiveFile, series: str, kind: str) 
         said = "there is none" if noted is None else f"it says {noted.decode('ascii', 'replace')[:64]}"
         raise FetchError(
             f"{file.url}: SHA-256 {digest} is not what its CHECKSUM file says ({said})",
-            remedy=f"run it again; {_AROUND}",
+            remedy=f"run it again; {AROUND_THE_ARCHIVE}",
         )
     try:
         rows = parse_month(content, series, kind)
     except _BROKEN as error:
         words = error.message if isinstance(error, DataError) else f"{type(error).__name__} {error}"
-        raise FetchError(f"{file.url}: {short(words)}", remedy=_AROUND) from error
+        raise FetchError(f"{file.url}: {short(words)}", remedy=AROUND_THE_ARCHIVE) from error
     times = _settled(rows["time_ms"]) if series == "funding" else rows["time_ms"]
     if len(times) and (times[0] < file.lo_ms or times[-1] >= file.hi_ms):
         raise FetchError(
-            f"{file.url} holds rows from {_shown(times[0])} to {_shown(times[-1])}, outside its month", remedy=_AROUND
+            f"{file.url} holds rows from {_shown(times[0])} to {_shown(times[-1])}, outside its month",
+            remedy=AROUND_THE_ARCHIVE,
         )
     return rows, SourceFile(file.name, digest)
 
@@ -106,7 +106,7 @@ def parse_month(content: bytes, series: str, kind: str) -> Columns:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
         if len(names) != 1:
-            raise DataError(f"the zip holds {len(names)} files, expected one", remedy=_AROUND)
+            raise DataError(f"the zip holds {len(names)} files, expected one", remedy=AROUND_THE_ARCHIVE)
         text = archive.read(names[0]).removeprefix(_BYTE_ORDER_MARK)
     header, body = ("", text) if text[:1].isdigit() else _header_of(text)
     if not body.strip():
@@ -140,7 +140,7 @@ def _funding(table: pa.Table, header: str) -> Columns:
     if len(names) != table.num_columns or not set(_FUNDING_COLUMNS) <= set(names):
         raise DataError(
             f"it has {table.num_columns} columns ({', '.join(names)}), expected {', '.join(_FUNDING_COLUMNS)}",
-            remedy=_AROUND,
+            remedy=AROUND_THE_ARCHIVE,
         )
     times, hours, rates = (_numbers(table, names.index(name)) for name in _FUNDING_COLUMNS)
     wrong = (hours < 1) | (hours > _LONGEST_INTERVAL_HOURS) | (hours % 1 != 0)
@@ -148,7 +148,7 @@ def _funding(table: pa.Table, header: str) -> Columns:
         row = int(np.argmax(wrong))
         raise DataError(
             f"row {row + 1}: funding_interval_hours is {float(hours[row]):g}, no whole number of hours of a day",
-            remedy=_AROUND,
+            remedy=AROUND_THE_ARCHIVE,
         )
     return {"time_ms": _milliseconds(times), "funding_rate": rates.astype(np.float64)}
 
@@ -161,10 +161,14 @@ def _header_of(text: bytes) -> tuple[str, bytes]:
 def _numbers(table: pa.Table, number: int) -> Floats | Integers:
     """A column as an array; ``DataError`` where it holds texts or blanks, which would become stamps of no time."""
     if number >= table.num_columns:
-        raise DataError(f"it has {table.num_columns} columns, column {number + 1} is missing", remedy=_AROUND)
+        raise DataError(
+            f"it has {table.num_columns} columns, column {number + 1} is missing", remedy=AROUND_THE_ARCHIVE
+        )
     column = table.column(number)
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)) or column.null_count:
-        raise DataError(f"column {number + 1} holds texts or blanks where numbers are expected", remedy=_AROUND)
+        raise DataError(
+            f"column {number + 1} holds texts or blanks where numbers are expected", remedy=AROUND_THE_ARCHIVE
+        )
     values: Floats | Integers = column.to_numpy()
     return values
 

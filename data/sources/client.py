@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import urlsplit
-
-import ccxt
-import msgspec
 
 from crypto.units import iso
 from data.credentials import Credentials, variable_names
+from data.sources.answers import Answers, Parsed, PassingError, refuse_html
 from data.sources.bans import Bans
 from data.sources.endpoints.base import Parameters, Route, VenueRest
-from data.sources.faults import (
-    BanError,
-    FetchError,
-    KeyRefusedError,
-    Place,
-    UnknownSymbolError,
-    html_words,
-    short,
-    without,
-)
+from data.sources.faults import AROUND_THE_ARCHIVE, BanError, FetchError, KeyRefusedError, Place
 from data.sources.limits import Clock, Limiter, Sleep
 from data.sources.spent import SpentFile
-from data.sources.transport import Answer, ConnectionFailedError, get, make_exchange, with_base
+from data.sources.transport import ConnectionFailedError, get, make_exchange, with_base
 
-Parsed = TypeVar("Parsed")
-
-# An envelope's code stands among its first characters: 0 there means that the answer needs no second look.
-_OK_ENVELOPE = re.compile(rb'\s*\{\s*"(?:retCode|code)"\s*:\s*"?0"?\s*[,}]')
-_ENVELOPE_HEAD = 64
 CLOCK_TOLERANCE_MS = 30_000
 # Of waits shorter than this, people are told nothing.
 _WORTH_A_NOTE_S = 5.0
-_AROUND = "--source rest goes around the archive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +36,6 @@ class ClientOptions:
     attempts: int = 6
     first_backoff_s: float = 0.5
     longest_wait_s: float = 900.0
-
-
-class _PassingError(Exception):
-    """A failure that may be gone at the next attempt; ``wait_s`` is how long the venue wants us away, 0 if unsaid."""
-
-    def __init__(self, words: str, wait_s: float = 0.0) -> None:
-        super().__init__(words)
-        self.words, self.wait_s = words, wait_s
 
 
 class Client:
@@ -93,6 +66,7 @@ class Client:
         self._sleep = sleep
         self._credentials = credentials
         self._exchange = make_exchange(rest, self.options.base, credentials, self.options.timeout_s)
+        self._answers = Answers(rest, self._exchange, credentials, self.options.longest_wait_s, self._venue_now_s)
         self._hosts = {name.lower(): _host(with_base(url, self.options.base)) for name, url in rest.urls.items()}
         self.calls = 0
         self.offset_ms = 0
@@ -128,11 +102,10 @@ class Client:
                 self._spent.note(self.limiter)
             answer = await send(dict(parameters))  # a copy: ccxt changes what it is given
             self.limiter.observe(route.weights, answer.headers)
-            if answer.status not in self.rest.pause_s and answer.content.lstrip()[:1] == b"<":
-                title = html_words(answer.content)
-                raise _PassingError(f"HTTP {answer.status}, and an HTML page{title} instead of JSON")
-            self._check(answer, place)
-            return self._parsed(answer, place, parse)
+            if answer.status not in self.rest.pause_s:
+                refuse_html(answer, "JSON")
+            self._answers.check(answer, place)
+            return self._answers.parsed(answer, place, parse)
 
         return await self._tried(attempt, place, host, self.limiter)
 
@@ -150,15 +123,15 @@ class Client:
             if answer.status == 404:
                 return None
             if answer.status == 403:
-                raise FetchError(f"{place}: HTTP 403, the archive refuses this address", remedy=_AROUND)
-            self._check(answer, place)
-            if answer.content.lstrip()[:1] == b"<":
-                raise _PassingError(
-                    f"HTTP {answer.status}, and an HTML page{html_words(answer.content)} instead of a file"
-                )
+                raise FetchError(f"{place}: HTTP 403, the archive refuses this address", remedy=AROUND_THE_ARCHIVE)
+            self._answers.check(answer, place)
+            refuse_html(answer, "a file")
             return answer.content
 
         return await self._tried(attempt, place, host, self._files)
+
+    def _venue_now_s(self) -> float:
+        return time.time() + self.offset_ms / 1000
 
     async def server_now_ms(self) -> int:
         """The venue's time now, by the offset that ``read_clock`` found."""
@@ -183,16 +156,16 @@ class Client:
         )
 
     async def _tried(self, attempt: Callable[[], Any], place: Place, host: str, limiter: Limiter) -> Any:
-        failure = _PassingError("it was never tried")
+        failure = PassingError("it was never tried")
         for number in range(self.options.attempts):
             try:
                 return await attempt()
             except ConnectionFailedError as error:
-                failure = _PassingError(str(error))
-            except _PassingError as error:
+                failure = PassingError(str(error))
+            except PassingError as error:
                 failure = error
             await self._wait_after(failure, number, place, host, limiter)
-        around = f"; {_AROUND}" if limiter is self._files else ""
+        around = f"; {AROUND_THE_ARCHIVE}" if limiter is self._files else ""
         raise FetchError(
             f"{place}: {failure.words} ({self.options.attempts} attempts)",
             remedy=f"run the same command again later: it goes on where it stopped{around}",
@@ -217,7 +190,7 @@ class Client:
             until = iso(int(1000 * (time.time() + left_s)))
             self._on_wait(f"{self.rest.name}: its limits allow the next call at {until}, in {left_s:.0f} s")
 
-    async def _wait_after(self, failure: _PassingError, number: int, place: Place, host: str, limiter: Limiter) -> None:
+    async def _wait_after(self, failure: PassingError, number: int, place: Place, host: str, limiter: Limiter) -> None:
         if failure.wait_s and self._bans is not None:
             self._bans.note(host, failure.wait_s, failure.words)
         if failure.wait_s > self.options.longest_wait_s:
@@ -241,84 +214,6 @@ class Client:
         if abs(self.offset_ms) > CLOCK_TOLERANCE_MS:
             raise FetchError(f"{place}: {self.clock_words()}", remedy="set the clock (NTP) and run it again")
 
-    def _check(self, answer: Answer, place: Place) -> None:
-        """Raise for anything but a good answer, by ccxt's mapping of statuses and codes."""
-        if answer.status in self.rest.pause_s:
-            raise _PassingError(_limit_words(answer), self._pause(answer))
-        content = answer.content
-        if answer.status < 300 and not self._suspicious(content):
-            return
-        text = content.decode("utf-8", "replace")
-        try:
-            decoded: Any = json.loads(text)
-        except ValueError:
-            decoded = None
-        if answer.status < 300 and decoded is None:
-            return  # a good status with broken JSON: the parser says so
-        arguments = (answer.status, answer.reason, answer.url, answer.method)
-        try:
-            self._exchange.handle_errors(*arguments, dict(answer.headers), text, decoded, None, None)
-            self._exchange.handle_http_status_code(*arguments, text)
-        except ccxt.BaseError as error:
-            raise self._mapped(error, answer, place) from None
-        if answer.status >= 300:
-            raise FetchError(f"{place}: HTTP {answer.status} {self._words(answer)}", remedy="see the venue's words")
-
-    def _suspicious(self, content: bytes) -> bool:
-        return self.rest.envelope and _OK_ENVELOPE.match(content[:_ENVELOPE_HEAD]) is None
-
-    def _mapped(self, error: ccxt.BaseError, answer: Answer, place: Place) -> Exception:
-        words = f"HTTP {answer.status}, {self._words(answer)}"
-        if answer.status == 451:
-            return FetchError(f"{place}: {words}", remedy="the venue does not serve this location")
-        if isinstance(error, ccxt.InvalidNonce):
-            return FetchError(f"{place}: {words}", remedy="this machine's clock is off: set it (NTP) and run it again")
-        if isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded):
-            return _PassingError(words, self._pause(answer))
-        if isinstance(error, ccxt.AuthenticationError):  # PermissionDenied is one of them
-            return KeyRefusedError(
-                f"{place}: the venue refuses the key: {words}",
-                remedy="check that the key is of this venue, may read, and allows this address; nothing else is needed",
-            )
-        if isinstance(error, ccxt.BadSymbol):
-            return UnknownSymbolError(f"{place}: {words}", remedy=f"symbols look like {self.rest.symbol_hint}")
-        if isinstance(error, ccxt.OperationFailed) or answer.status >= 500:
-            return _PassingError(words)
-        return FetchError(f"{place}: {words}", remedy="the venue does not take these parameters: see its words")
-
-    def _pause(self, answer: Answer) -> float:
-        """Seconds to stay away: what the venue says, else what its documents say of that status."""
-        text = answer.headers.get("retry-after", "")
-        if text.replace(".", "", 1).isdigit():
-            return float(text)
-        reset = answer.headers.get("x-bapi-limit-reset-timestamp", "")
-        if reset.isdigit():
-            ahead_s = int(reset) / 1000 - (time.time() + self.offset_ms / 1000)
-            if 0 < ahead_s < self.options.longest_wait_s:
-                return ahead_s
-        return self.rest.pause_s.get(answer.status, min(self.rest.pause_s.values(), default=1.0))
-
-    def _words(self, answer: Answer) -> str:
-        text = short(answer.content.decode("utf-8", "replace")) or answer.reason
-        if self._credentials is None:
-            return text
-        return without(text, (self._credentials.key, self._credentials.secret))
-
-    def _parsed(self, answer: Answer, place: Place, parse: Callable[[bytes], Parsed]) -> Parsed:
-        try:
-            return parse(answer.content)
-        except msgspec.ValidationError as error:
-            raise FetchError(
-                f"{place}: the answer is not what the venue documents: {error}; it begins {self._words(answer)[:80]!r}",
-                remedy="the venue may have changed its interface: nothing of this answer was kept; report it",
-            ) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _PassingError(f"the answer is cut off or not JSON ({error})") from None
-
 
 def _host(url: str) -> str:
     return urlsplit(url).netloc
-
-
-def _limit_words(answer: Answer) -> str:
-    return f"HTTP {answer.status} {answer.reason}: limit reached" + (" (ban)" if answer.status == 418 else "")

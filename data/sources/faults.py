@@ -12,6 +12,7 @@ from crypto.errors import DataError
 # Never shown, whatever a venue or a caller put there.
 _SECRET_NAMES = frozenset({"apikey", "api_key", "signature", "sign", "secret", "timestamp", "recvwindow"})
 _MOST_WORDS = 200
+AROUND_THE_ARCHIVE = "--source rest goes around the archive"
 _TITLE = re.compile(rb"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 

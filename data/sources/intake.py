@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from crypto.market import Integers
+from crypto.units import iso
 from data.sources.ledger import Ledger, Range, merged
 from data.sources.pages import joined
 from data.store.lake import Lake
-from data.store.rows import Columns, Origin
+from data.store.rows import Columns, Origin, check_rows
 from data.store.series import Provenance, SeriesKey, SourceFile
 
 
@@ -62,9 +63,12 @@ class Intake:
     def add(self, rows: Columns | None, lo_ms: int, hi_ms: int, origin: SourceFile | None = None) -> None:
         """Rows (None: there are none) that are all of a range. ``origin``: the archive's file that they were read from.
 
-        They go to the lake with the next flush, which is now when enough rows or time came together.
+        They go to the lake with the next flush, which is now when enough rows or time came together. ``DataError`` when
+        the lake may not hold one of them: then none of these is taken, and those before them are not lost with them.
         """
         if rows is not None:
+            where = f"{self.venue} {self.path}" if origin is None else origin.name
+            check_rows(rows, self.key.series, self.key.timeframe, Origin(f"{where} from {iso(lo_ms)} to {iso(hi_ms)}"))
             self._rows.append(rows)
         if origin is None:
             self._from_rest.append((lo_ms, hi_ms))

@@ -62,7 +62,7 @@ def pick(listed: Sequence[Listing], symbols: Sequence[str], client: Client, kind
         matches = [entry for entry in listed if not names.isdisjoint((entry.symbol, entry.venue_id))]
         if not matches:
             archive = "; of ended ones, --source archive has what is left" if client.rest.archive_url else ""
-            close = get_close_matches(symbol, [entry.symbol for entry in listed], n=3)
+            close = get_close_matches(symbol.upper(), [entry.symbol for entry in listed], n=3)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
             raise UnknownSymbolError(
                 f"{client.rest.name} lists no {kind} symbol {symbol!r} ({client.rest.markets[kind].route.path}){hint}",

@@ -61,6 +61,39 @@ def test_json_is_one_object_with_the_proof(carry: Run) -> None:
     assert rows.time_ms.tolist() == [T0 + n * 8 * HOUR for n in range(91 * 3)]
 
 
+def test_the_archive_comes_first_and_rest_completes_its_rows(carry: Run, venue: FakeVenue) -> None:
+    venue.archive = True
+    first = carry("funding", *FUNDING, "--json")
+    (series,) = first.json["series"]
+    assert series["sources"] == [
+        {"from": "2024-01-01T00:00:00Z", "to": "2024-04-01T00:00:00Z", "source": "archive", "rows": 273,
+         "without_mark": 273}]  # fmt: skip
+    assert (first.code, series["archive_files"], series["completed"]) == (0, 3, 0)
+    (note,) = first.json["notes"]
+    assert note.startswith("273 of 273 settlements came from the bulk archive, which tells no mark price")
+    assert f"note: {note}" in first.err
+    then = carry("funding", *FUNDING, "--source", "rest")
+    assert (then.code, then.err) == (0, "")
+    assert "0 rows added to data/lake, 273 held rows got their mark price" in then.out
+
+
+def test_a_symbol_in_lower_case_is_suggested(carry: Run) -> None:
+    refused = carry("funding", "--venue", "binance", "--symbol", "btcusdt", "--from", "2024-01-01")
+    assert "lists no linear symbol 'btcusdt'" in refused.err
+    assert "did you mean BTCUSDT?" in refused.err
+
+
+def test_a_row_that_the_lake_may_not_hold_costs_no_rows_of_other_pages(carry: Run, venue: FakeVenue) -> None:
+    rows = venue.markets["BTCUSDT"].settlements
+    rows[150] = (rows[150][0], "nan")
+    venue.page_cap = 100
+    refused = carry("funding", *FUNDING, "--source", "rest", "--json")
+    (series,) = refused.json["series"]
+    assert (refused.code, series["status"], series["rows"]) == (4, "partial", 100)
+    assert "binance GET /fapi/v1/fundingRate from 2024-02-03" in series["error"]["message"]
+    assert "row 51: funding_rate is nan" in series["error"]["message"]
+
+
 def test_people_get_a_table(carry: Run) -> None:
     outcome = carry("funding", *FUNDING)
     assert "273 rows added to data/lake" in outcome.out

@@ -491,7 +491,7 @@ def serving(venue: FakeVenue) -> Iterator[FakeVenue]:
     async def serve() -> None:
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", venue.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

@@ -14,8 +14,9 @@ import pytest
 
 from data.sources.client import ClientOptions
 from data.sources.job import FetchRequest, fetch
+from data.sources.series import SeriesOptions, Source
 from data.store.lake import Lake, SeriesKey
-from tests.contract.fake_venue import DAY, FakeVenue, Market, serving
+from tests.contract.fake_venue import DAY, HOUR, FakeVenue, Market, serving
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def venue(recorded: dict[str, list[tuple[int, float]]]) -> Iterator[FakeVenue]:
         for symbol, rows in recorded.items()
     }  # fmt: skip
     last = max(rows[-1][0] for rows in recorded.values())
-    with serving(FakeVenue(markets=markets, now_ms=int(last) + DAY, listed_ms=None, page_cap=73)) as running:
+    with serving(FakeVenue(markets=markets, now_ms=int(last) + 12 * HOUR, listed_ms=None, page_cap=73)) as running:
         yield running
 
 
@@ -47,7 +48,8 @@ def test_every_recorded_settlement_arrives(
     venue: FakeVenue, recorded: dict[str, list[tuple[int, float]]], tmp_path: Path, name: str
 ) -> None:
     first = int(min(rows[0][0] for rows in recorded.values()))
-    request = FetchRequest(name, "funding", "linear", tuple(recorded), first - DAY, None, "")
+    options = SeriesOptions(Source.REST)
+    request = FetchRequest(name, "funding", "linear", tuple(recorded), first - DAY, None, "", options)
     lake = Lake(tmp_path)
     outcome = fetch(request, lake, client_options=ClientOptions(base=venue.base))
     assert {entry.status for entry in outcome.series} == {"complete"}
