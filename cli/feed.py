@@ -203,8 +203,9 @@ async def _run(
         reader = None
         if settled:
             from data.feed.funding_reader import RestFundingReader
+            from data.feed.rest import RestClients
 
-            reader = await stack.enter_async_context(RestFundingReader())
+            reader = RestFundingReader(await stack.enter_async_context(RestClients()))
         feed = Feed(plans, options, reader)
         received: list[int] = []
         loop = asyncio.get_running_loop()

@@ -73,6 +73,8 @@ def restore(engine: Engine, note: dict[str, Any]) -> None:
     engine.state = state
     engine.keys = set(held.keys)
     engine.settled = {(event.venue, event.kind, event.symbol): event for event in held.settled}
+    for key, event in engine.settled.items():
+        engine.settlements.add(key, event.settlement_ms)
     engine.watch.load(held.schedules)
     engine.delays = {venue: Delay(*values) for venue, values in held.delays.items()}
     for keys in held.channels:

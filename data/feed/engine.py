@@ -16,9 +16,10 @@ import msgspec
 from crypto.errors import DataError
 from data.feed import checkpoint
 from data.feed.delay import STAMPED, Delay
-from data.feed.notes import channel_note
+from data.feed.notes import KNOWN, channel_note
 from data.feed.segment import Kind, Record
 from data.feed.session import Answer, Taken
+from data.feed.settled_log import SettledLog
 from data.feed.settlements import HOURLY, IntervalChange, SettlementWatch, next_hour_ms
 from data.streams.events import (
     Acknowledged,
@@ -71,6 +72,7 @@ class Counts:
     garbage: int = 0
     refused_subscriptions: int = 0
     interval_changes: int = 0
+    settled_rates: int = 0
 
 
 class Engine:
@@ -89,9 +91,11 @@ class Engine:
         self.counts = Counts()
         self.channels: dict[int, ChannelState] = {}
         self.settled: dict[Key, FundingSettled] = {}
+        self.settlements = SettledLog()
         self.keys: set[Key] = set()
         self.delays: dict[str, Delay] = {}
         self._changed: set[Key] = set()
+        self._heard: set[Key] = set()
         self._interval_changes: list[IntervalChange] = []
 
     # --- ways in ------------------------------------------------------------------------------------------------------
@@ -117,10 +121,11 @@ class Engine:
         elif name == "closed":
             self._closed(int(note["channel"]))
         elif name == "settled":
-            event = msgspec.convert(note["event"], FundingSettled)
-            key = (event.venue, event.kind, event.symbol)
-            self.settled[key] = event
-            self._changed.add(key)
+            self._changed.add(self._settle(msgspec.convert(note["event"], FundingSettled)))
+            self.counts.settled_rates += 1
+        elif name == KNOWN:
+            for event in msgspec.convert(note["settled"], list[FundingSettled]):
+                self.watch.know(self._settle(event), event.settlement_ms)
 
     def frames(self, channel: int, frames: Sequence[bytes], received_ns: int) -> Taken:
         """Take in what one read of a channel's socket brought."""
@@ -156,6 +161,11 @@ class Engine:
         """Instruments that changed since the last call."""
         changed, self._changed = self._changed, set()
         return changed
+
+    def take_heard(self) -> set[Key]:
+        """Perpetuals of which a connection gave its first word since the last call."""
+        heard, self._heard = self._heard, set()
+        return heard
 
     def take_interval_changes(self) -> list[IntervalChange]:
         """Changes of settlement schedules since the last call."""
@@ -217,10 +227,19 @@ class Engine:
     def _other(self, event: Event) -> None:
         """Events that are no prices: only settled rates are kept."""
         if isinstance(event, FundingSettled):
-            key = (event.venue, event.kind, event.symbol)
-            self.settled[key] = event
+            key = self._settle(event)
+            self.counts.settled_rates += 1
             self.keys.add(key)
             self._changed.add(key)
+
+    def _settle(self, event: FundingSettled) -> Key:
+        """A rate that was paid: the newest of each contract is what is shown."""
+        key = (event.venue, event.kind, event.symbol)
+        held = self.settled.get(key)
+        if held is None or event.settlement_ms >= held.settlement_ms:
+            self.settled[key] = event
+        self.settlements.add(key, event.settlement_ms)
+        return key
 
     def _applied(self, source: ChannelState, event: Any, received_ns: int) -> None:
         """What follows from an event that changed the state."""
@@ -231,6 +250,8 @@ class Engine:
         if key not in told:
             told.add(key)
             self.keys.add(key)
+            if is_perp:
+                self._heard.add(key)
         if source.lacking:
             source.lacking.discard(key)
         if event.event_ms is not None and event.venue in STAMPED:

@@ -16,13 +16,15 @@ from data.feed.clock import FeedClock
 from data.feed.engine import Engine
 from data.feed.lock import take_lock
 from data.feed.names import instrument
-from data.feed.notes import channel_note, interval_note, settled_note, start_note
+from data.feed.notes import channel_note, interval_note, known_note, settled_note, start_note
 from data.feed.options import FeedTimes
+from data.feed.readback import FundingReader, SettlementReader
 from data.feed.recorder import Recorder, RecorderOptions
+from data.feed.resume import last_settled
 from data.feed.rows import RowWriter
 from data.feed.server import SnapshotServer
 from data.feed.session import Taken
-from data.feed.settlements import FundingReader, SettlementReader, interval_words
+from data.feed.settlements import SettlementWatch, interval_words
 from data.feed.status import describe
 from data.feed.supervisor import Supervisor
 from data.feed.view import Board
@@ -78,9 +80,12 @@ class Feed:
         self._warned_of_clock: set[str] = set()
         self._known_stale: set[str] = set()
         times = options.times
-        self.engine = Engine({plan.protocol.venue: plan.protocol for plan in plans})
+        protocols = {plan.protocol.venue: plan.protocol for plan in plans}
+        self.engine = Engine(protocols)
+        self._known = known_note(last_settled(options.out, protocols))
         self.board = Board(self.engine, times, [key for plan in plans for key in plan.expected])
         self.recorder = Recorder(options.out, options.recorder, self._prelude, self.now_ns)
+        self.engine.note(self._known)
         self.supervisors = _supervisors(plans, options, self)
         self.rows = None if options.rows is None else RowWriter(options.rows, options.row_seconds)
         self._rows_lock = None if options.rows is None else take_lock(options.rows, "writes rows into", "--rows")
@@ -88,7 +93,9 @@ class Feed:
         self._settlements = (
             None
             if reader is None
-            else SettlementReader(reader, times.settlement_waits, self.venue_ms, self._settled, self._fail)
+            else SettlementReader(
+                reader, times.settlement_waits, self.venue_ms, self.engine.settlements, self._settled, self._fail
+            )
         )
 
     def now_ns(self) -> int:
@@ -216,11 +223,22 @@ class Feed:
             for change in self.engine.take_interval_changes():
                 log.warning("%s: %s", instrument(*change.key), interval_words(change))
                 self._note(interval_note(change))
-            for key, settlement_ms in self.engine.watch.take_due(self.venue_ms):
-                if self._settlements is not None:
-                    self._settlements.start(key, settlement_ms)
+            self._read_back(self.engine.watch)
             self._warn_of_clocks()
             self._publish_ageing()
+
+    def _read_back(self, watch: SettlementWatch) -> None:
+        """Have the rates of settlements read back that passed, or were missed, or could not be read before."""
+        due, unsure, heard = watch.take_due(self.venue_ms), watch.take_unsure(), self.engine.take_heard()
+        if self._settlements is None:
+            return
+        for key, settlement_ms in due:
+            self._settlements.start(key, settlement_ms)
+        for key, settlement_ms in unsure:
+            self._settlements.start(key, settlement_ms, is_sure=False)
+        for key in heard:  # the network may have been down when they were asked for
+            if (settlement_ms := watch.passed(key)) is not None:
+                self._settlements.start(key, settlement_ms)
 
     def _publish_ageing(self) -> None:
         """Streaming clients hear of what became stale, or fresh again, because time went by and nothing came."""
@@ -256,7 +274,7 @@ class Feed:
         """Notes at the start of a segment: of the first that a run begins, of the others what is open and held."""
         if not self._has_begun:
             self._has_begun = True
-            return [start_note()]
+            return [start_note(), self._known]
         return self.engine.prelude()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -21,6 +22,14 @@ def channel_note(channel: int, route: Route) -> dict[str, Any]:
     """A connection is dialled."""
     held: dict[str, Any] = msgspec.to_builtins(route)
     return {"note": "channel", "channel": channel, "route": held}
+
+
+KNOWN = "known"
+
+
+def known_note(events: Iterable[FundingSettled]) -> dict[str, Any]:
+    """The last settled rates of the runs before this one."""
+    return {"note": KNOWN, "settled": msgspec.to_builtins(list(events))}
 
 
 def settled_note(event: FundingSettled) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ class VenueServer:
         self.sent_headers: list[list[tuple[str, str]]] = []
         self._server: Server | None = None
         self._hushed = asyncio.Event()
+        self._playing: list[asyncio.Future[None]] = []
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -94,6 +96,8 @@ class VenueServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
+        for playing in self._playing:
+            playing.cancel()  # an act that waits for its test, which may have failed
         for peer in self.peers:
             peer.connection.transport.abort()
         self._server.close()
@@ -133,10 +137,12 @@ class VenueServer:
         assert connection.request is not None
         peer = Peer(connection, connection.request.path, self._hushed)
         self.peers.append(peer)
-        try:
-            await act(peer)
-        except ConnectionClosed:
-            return  # the client went first
+        playing = asyncio.ensure_future(act(peer))
+        self._playing.append(playing)
+        await asyncio.wait({playing})
+        if not playing.cancelled():
+            with contextlib.suppress(ConnectionClosed):  # the client went first
+                playing.result()
 
 
 # --- messages in the venues' formats (data/streams names their sources) ---------------------------------------------

@@ -286,7 +286,10 @@ def bybit_says(*frames: Any) -> Act:
 async def test_an_older_sequence_number_is_ignored_and_a_jump_forward_is_taken(tmp_path: Path) -> None:
     """Bybit's cross sequence counts what happens in the book, so tickers skip numbers; going back is what is wrong."""
     frames = [whole(100), delta(150, markPrice="17300.00"), delta(120, markPrice="1.00")]
-    async with VenueServer(bybit_says(*frames)) as venue, running(tmp_path, bybit_plan(venue.url), NEVER_SILENT) as feed:
+    async with (
+        VenueServer(bybit_says(*frames)) as venue,
+        running(tmp_path, bybit_plan(venue.url), NEVER_SILENT) as feed,
+    ):
         await until(lambda: feed.engine.counts.frames == 4)
         assert field(feed, TICKER, "mark") == 17_300.0
         assert field(feed, TICKER, "index") == 17_227.36  # not in the change, so unchanged
@@ -457,6 +460,7 @@ async def test_a_streaming_client_hears_at_once_that_a_lost_connection_made_valu
         peer.drop()
 
     gone = asyncio.Event()
+
     def is_old(answer: Any) -> bool:
         return bool(answer["instruments"][MARKS]["fields"]["mark"]["stale"])
 
