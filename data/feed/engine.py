@@ -16,13 +16,17 @@ import msgspec
 from crypto.errors import DataError
 from data.feed import checkpoint
 from data.feed.delay import STAMPED, Delay
-from data.feed.notes import KNOWN, channel_note
+from data.feed.notes import BOOK, KNOWN, channel_note
 from data.feed.segment import Kind, Record
 from data.feed.session import Answer, Taken
 from data.feed.settled_log import SettledLog
 from data.feed.settlements import HOURLY, IntervalChange, SettlementWatch, next_hour_ms
+from data.streams.book_sources import BY_REST
+from data.streams.books import BookTable
 from data.streams.events import (
     Acknowledged,
+    BookDelta,
+    BookSnapshot,
     Event,
     FrameError,
     FundingSettled,
@@ -41,14 +45,15 @@ log = logging.getLogger(__name__)
 
 _ABOUT_THE_CONNECTION = (Acknowledged, Heartbeat, Ignored)
 _OF_THE_STATE = (PerpUpdate, TopOfBook)
+_OF_BOOKS = (BookSnapshot, BookDelta)
 
 
 @dataclass(slots=True)
 class ChannelState:
     """One connection: its route and what came of it.
 
-    ``perps``, ``tops``: instruments of which it told either; ``lacking``: those of which it sends changes without a
-    snapshot.
+    ``perps``, ``tops``, ``books``: instruments of which it told either; ``lacking``, ``lacking_books``: those of which
+    it sends changes without a snapshot.
     """
 
     route: Route
@@ -59,7 +64,9 @@ class ChannelState:
     last_ns: int = 0
     perps: set[Key] = field(default_factory=set)
     tops: set[Key] = field(default_factory=set)
+    books: set[Key] = field(default_factory=set)
     lacking: set[Key] = field(default_factory=set)
+    lacking_books: set[Key] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -87,6 +94,7 @@ class Engine:
 
     def _reset(self) -> None:
         self.state = MarketState()
+        self.books = BookTable()
         self.watch = SettlementWatch()
         self.counts = Counts()
         self.channels: dict[int, ChannelState] = {}
@@ -96,6 +104,8 @@ class Engine:
         self.delays: dict[str, Delay] = {}
         self._changed: set[Key] = set()
         self._heard: set[Key] = set()
+        self._books_wanted: set[Key] = set()
+        self._resubscribe: dict[str, None] = {}
         self._interval_changes: list[IntervalChange] = []
 
     # --- ways in ------------------------------------------------------------------------------------------------------
@@ -123,6 +133,8 @@ class Engine:
         elif name == "settled":
             self._changed.add(self._settle(msgspec.convert(note["event"], FundingSettled)))
             self.counts.settled_rates += 1
+        elif name == BOOK:
+            self._book_snapshot(msgspec.convert(note["event"], BookSnapshot), int(note["received_ns"]))
         elif name == KNOWN:
             for event in msgspec.convert(note["settled"], list[FundingSettled]):
                 self.watch.know(self._settle(event), event.settlement_ms)
@@ -155,7 +167,8 @@ class Engine:
         if data_frames:
             source.last_ns = received_ns
         only_old = 0 < data_events <= self.state.verdicts[Verdict.OUT_OF_ORDER] - old_before
-        return Taken(data_frames, answers, bool(source.lacking), only_old)
+        again, self._resubscribe = tuple(self._resubscribe), {}
+        return Taken(data_frames, answers, bool(source.lacking or source.lacking_books), only_old, again)
 
     def take_changed(self) -> set[Key]:
         """Instruments that changed since the last call."""
@@ -166,6 +179,15 @@ class Engine:
         """Perpetuals of which a connection gave its first word since the last call."""
         heard, self._heard = self._heard, set()
         return heard
+
+    def take_books_wanted(self) -> set[Key]:
+        """Instruments whose book needs a snapshot over REST, since the last call."""
+        wanted, self._books_wanted = self._books_wanted, set()
+        return wanted
+
+    def is_book_waiting(self, key: Key) -> bool:
+        """Whether an open connection brings changes of the book, and it lacks the snapshot for them."""
+        return not self.books.is_ready(key) and self._brings_book(key)
 
     def take_interval_changes(self) -> list[IntervalChange]:
         """Changes of settlement schedules since the last call."""
@@ -185,7 +207,9 @@ class Engine:
         """SHA-256 over every value, time of receipt and order number that is held; equal states have equal ones."""
         digest = hashlib.sha256()
         for key in sorted(self.keys):
-            held = (key, self.state.perp(key, 0), self.state.top(key, 0), self.settled.get(key))
+            held: tuple[Any, ...] = (key, self.state.perp(key, 0), self.state.top(key, 0), self.settled.get(key))
+            if (book := self.books.row(key)) is not None:
+                held = (*held, book)
             digest.update(repr(held).encode())
         return digest.hexdigest()
 
@@ -205,7 +229,7 @@ class Engine:
             if verdict is Verdict.APPLIED:
                 self._applied(source, first, received_ns)
             elif verdict is None:
-                self._other(first)
+                self._other(source, first, received_ns)
             elif verdict.resync:
                 self._lacks(source, first)
         else:
@@ -220,13 +244,15 @@ class Engine:
                 self._lacks(source, event)
         for event in events:
             if not isinstance(event, _OF_THE_STATE):
-                self._other(event)
+                self._other(source, event, received_ns)
             elif id(event) not in left_out:
                 self._applied(source, event, received_ns)
 
-    def _other(self, event: Event) -> None:
-        """Events that are no prices: only settled rates are kept."""
-        if isinstance(event, FundingSettled):
+    def _other(self, source: ChannelState, event: Event, received_ns: int) -> None:
+        """Events that are no prices: settled rates and books are kept."""
+        if isinstance(event, _OF_BOOKS):
+            self._book(source, event, received_ns)
+        elif isinstance(event, FundingSettled):
             key = self._settle(event)
             self.counts.settled_rates += 1
             self.keys.add(key)
@@ -240,6 +266,33 @@ class Engine:
             self.settled[key] = event
         self.settlements.add(key, event.settlement_ms)
         return key
+
+    def _book(self, source: ChannelState, event: BookSnapshot | BookDelta, received_ns: int) -> None:
+        """A change of a book, or its snapshot, from the stream; what is missing is asked for."""
+        key = (event.venue, event.kind, event.symbol)
+        source.books.add(key)
+        self.keys.add(key)
+        self._changed.add(key)
+        verdict = self.books.apply(event, received_ns)
+        if verdict.resync and event.venue in BY_REST:
+            self._books_wanted.add(key)
+        elif verdict.resync:
+            source.lacking_books.add(key)
+            if verdict is Verdict.GAP:
+                self._resubscribe[event.symbol] = None
+        elif verdict is Verdict.APPLIED:
+            source.lacking_books.discard(key)
+
+    def _book_snapshot(self, event: BookSnapshot, received_ns: int) -> None:
+        """A snapshot over REST. Of use only while changes come: a book that nobody keeps up to date is none."""
+        key = (event.venue, event.kind, event.symbol)
+        if self._brings_book(key):
+            self._changed.add(key)
+            if self.books.apply(event, received_ns).resync:
+                self._books_wanted.add(key)
+
+    def _brings_book(self, key: Key) -> bool:
+        return any(source.is_open and key in source.books for source in self.channels.values())
 
     def _applied(self, source: ChannelState, event: Any, received_ns: int) -> None:
         """What follows from an event that changed the state."""
@@ -307,13 +360,15 @@ class Engine:
             if other.is_open and (other.route.venue, other.route.name) == (source.route.venue, source.route.name):
                 other.perps |= source.perps
                 other.tops |= source.tops
+                other.books |= source.books
                 return
         # By table: another route may keep the other half of an instrument fresh.
         for (venue, kind), symbols in _by_kind(source.perps).items():
             self.state.perps.invalidate(venue, kind, symbols)
         for (venue, kind), symbols in _by_kind(source.tops).items():
             self.state.tops.invalidate(venue, kind, symbols)
-        self._changed |= source.perps | source.tops
+        self.books.invalidate(source.books)
+        self._changed |= source.perps | source.tops | source.books
 
 
 def _with_next_hour(event: Event, received_ns: int) -> Event:

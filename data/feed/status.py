@@ -30,6 +30,11 @@ def describe(feed: Feed) -> dict[str, Any]:
         },
         "instruments": len(feed.board.instruments()),
         "stale": stale,
+        "books": {
+            "held": len(engine.books),
+            "stale": feed.board.stale_books(feed.now_ns()),
+            "updates": {verdict.value: count for verdict, count in engine.books.verdicts.items()},
+        },
         "never_heard": [name for name, key in feed.board.instruments().items() if key not in engine.keys],
         "recording": {
             "folder": str(recorder.folder),

@@ -174,6 +174,36 @@ def bybit_ticker(symbol: str, kind: str, event_ms: int, cross_sequence: int, **d
     }  # fmt: skip
 
 
+Levels = Mapping[float, float]
+"""Price -> quantity."""
+
+
+def binance_depth(first: int, last: int, previous: int, bids: Levels, asks: Levels) -> dict[str, Any]:
+    """One USD-M ``depthUpdate`` of BTCUSDT in the envelope of combined streams."""
+    data = {
+        "e": "depthUpdate", "E": 1_790_000_000_000 + last, "T": 1_790_000_000_000 + last, "s": "BTCUSDT", "U": first,
+        "u": last, "pu": previous, "b": _levels(bids), "a": _levels(asks),
+    }  # fmt: skip
+    return {"stream": "btcusdt@depth@100ms", "data": data}
+
+
+def binance_depth_answer(last: int, bids: Levels, asks: Levels) -> dict[str, Any]:
+    """The REST answer of ``/fapi/v1/depth``."""
+    stamp = 1_790_000_000_000 + last
+    return {"lastUpdateId": last, "E": stamp, "T": stamp, "bids": _levels(bids), "asks": _levels(asks)}
+
+
+def bybit_book(kind: str, update: int, bids: Levels, asks: Levels) -> dict[str, Any]:
+    """One ``orderbook.50`` message of BTCUSDT; ``kind``: snapshot or delta."""
+    data = {"s": "BTCUSDT", "b": _levels(bids), "a": _levels(asks), "u": update, "seq": 7_961_638_724 + update}
+    stamp = 1_790_000_000_000 + update
+    return {"topic": "orderbook.50.BTCUSDT", "type": kind, "ts": stamp, "data": data, "cts": stamp - 4}
+
+
+def _levels(levels: Levels) -> list[list[str]]:
+    return [[f"{price:.2f}", f"{quantity:.3f}"] for price, quantity in levels.items()]
+
+
 BYBIT_WHOLE: Mapping[str, str] = {
     "tickDirection": "PlusTick", "price24hPcnt": "0.017103", "lastPrice": "17216.00", "prevPrice24h": "16926.50",
     "highPrice24h": "17281.50", "lowPrice24h": "16915.00", "prevPrice1h": "17238.00", "markPrice": "17217.33",
