@@ -236,11 +236,10 @@ async def _run(
     from data.feed.feed import Feed
 
     async with AsyncExitStack() as stack:
-        reader = book_reader = None
-        if settled or options.book_levels:
-            from data.feed.rest import RestClients
+        from data.feed.rest import RestClients
 
-            clients = await stack.enter_async_context(RestClients(rest_bases))
+        clients = await stack.enter_async_context(RestClients(rest_bases))
+        reader = book_reader = None
         if settled:
             from data.feed.funding_reader import RestFundingReader
 
