@@ -53,12 +53,13 @@ class Depth:
     def __init__(self, *answers: dict[str, Any] | int) -> None:
         self.answers = list(answers)
         self.asked: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.Response:
-        assert request.path == "/fapi/v1/depth"
+        self.paths.append(request.path)
         self.asked.append(dict(request.query))
         await self.gate.wait()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -130,6 +131,7 @@ async def test_binance_a_gap_makes_the_book_stale_until_a_new_snapshot_is_read(t
         assert shown(feed, MARKS) is None
         script.step()
         await until(lambda: shown(feed, MARKS) == (105, [(99.0, 5.0), (98.0, 2.0), (97.0, 3.0)], list(ASKS.items())))
+        assert depth.paths == ["/fapi/v1/depth"]
         assert depth.asked == [{"symbol": "BTCUSDT", "limit": "1000"}]
         script.step()
         await until(lambda: shown(feed, MARKS) == (108, [(99.5, 1.5), (99.0, 5.0), (98.0, 2.0)], [(102.0, 2.0)]))
