@@ -1,8 +1,8 @@
 """The rate that a venue predicted against the one that it then settled, on the one pair of records that there is.
 
 ``premiumIndex`` of Binance's documentation is a real answer of 2020-08-14T02:01:35.002Z (mark and index are those of
-the market then): BTCUSDT was predicted to settle at 0.00038246 at 08:00. Six hours later it settled at 0.00044038, as the
-funding record of another source has it.
+the market then): BTCUSDT was predicted to settle at 0.00038246 at 08:00. Six hours later it settled at 0.00044038, as
+the funding record of another source has it.
 """
 
 from __future__ import annotations
