@@ -15,14 +15,13 @@ import msgspec
 
 from crypto.errors import DataError
 from data.feed import checkpoint
+from data.feed.books import FeedBooks
 from data.feed.delay import STAMPED, Delay
 from data.feed.notes import BOOK, KNOWN, channel_note
 from data.feed.segment import Kind, Record
 from data.feed.session import Answer, Taken
 from data.feed.settled_log import SettledLog
 from data.feed.settlements import HOURLY, IntervalChange, SettlementWatch, next_hour_ms
-from data.streams.book_sources import BY_REST
-from data.streams.books import BookTable
 from data.streams.events import (
     Acknowledged,
     BookDelta,
@@ -94,7 +93,7 @@ class Engine:
 
     def _reset(self) -> None:
         self.state = MarketState()
-        self.books = BookTable()
+        self.books = FeedBooks()
         self.watch = SettlementWatch()
         self.counts = Counts()
         self.channels: dict[int, ChannelState] = {}
@@ -104,8 +103,6 @@ class Engine:
         self.delays: dict[str, Delay] = {}
         self._changed: set[Key] = set()
         self._heard: set[Key] = set()
-        self._books_wanted: set[Key] = set()
-        self._resubscribe: dict[str, None] = {}
         self._interval_changes: list[IntervalChange] = []
 
     # --- ways in ------------------------------------------------------------------------------------------------------
@@ -167,8 +164,8 @@ class Engine:
         if data_frames:
             source.last_ns = received_ns
         only_old = 0 < data_events <= self.state.verdicts[Verdict.OUT_OF_ORDER] - old_before
-        again, self._resubscribe = tuple(self._resubscribe), {}
-        return Taken(data_frames, answers, bool(source.lacking or source.lacking_books), only_old, again)
+        lacks_snapshot = bool(source.lacking or source.lacking_books)
+        return Taken(data_frames, answers, lacks_snapshot, only_old, self.books.take_gaps())
 
     def take_changed(self) -> set[Key]:
         """Instruments that changed since the last call."""
@@ -179,11 +176,6 @@ class Engine:
         """Perpetuals of which a connection gave its first word since the last call."""
         heard, self._heard = self._heard, set()
         return heard
-
-    def take_books_wanted(self) -> set[Key]:
-        """Instruments whose book needs a snapshot over REST, since the last call."""
-        wanted, self._books_wanted = self._books_wanted, set()
-        return wanted
 
     def is_book_waiting(self, key: Key) -> bool:
         """Whether an open connection brings changes of the book, and it lacks the snapshot for them."""
@@ -251,7 +243,11 @@ class Engine:
     def _other(self, source: ChannelState, event: Event, received_ns: int) -> None:
         """Events that are no prices: settled rates and books are kept."""
         if isinstance(event, _OF_BOOKS):
-            self._book(source, event, received_ns)
+            key = (event.venue, event.kind, event.symbol)
+            source.books.add(key)
+            self.keys.add(key)
+            self._changed.add(key)
+            self.books.take(event, source.lacking_books, received_ns)
         elif isinstance(event, FundingSettled):
             key = self._settle(event)
             self.counts.settled_rates += 1
@@ -267,29 +263,12 @@ class Engine:
         self.settlements.add(key, event.settlement_ms)
         return key
 
-    def _book(self, source: ChannelState, event: BookSnapshot | BookDelta, received_ns: int) -> None:
-        """A change of a book, or its snapshot, from the stream; what is missing is asked for."""
-        key = (event.venue, event.kind, event.symbol)
-        source.books.add(key)
-        self.keys.add(key)
-        self._changed.add(key)
-        verdict = self.books.apply(event, received_ns)
-        if verdict.resync and event.venue in BY_REST:
-            self._books_wanted.add(key)
-        elif verdict.resync:
-            source.lacking_books.add(key)
-            if verdict is Verdict.GAP:
-                self._resubscribe[event.symbol] = None
-        elif verdict is Verdict.APPLIED:
-            source.lacking_books.discard(key)
-
     def _book_snapshot(self, event: BookSnapshot, received_ns: int) -> None:
         """A snapshot over REST. Of use only while changes come: a book that nobody keeps up to date is none."""
         key = (event.venue, event.kind, event.symbol)
         if self._brings_book(key):
             self._changed.add(key)
-            if self.books.apply(event, received_ns).resync:
-                self._books_wanted.add(key)
+            self.books.take_snapshot(event, received_ns)
 
     def _brings_book(self, key: Key) -> bool:
         return any(source.is_open and key in source.books for source in self.channels.values())

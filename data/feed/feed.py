@@ -211,7 +211,7 @@ class Feed:
 
     def _want_books(self) -> None:
         """Have the snapshots read of books that are out of step."""
-        wanted = self.engine.take_books_wanted()
+        wanted = self.engine.books.take_wanted()
         if self._books is not None:
             for key in wanted:
                 self._books.start(key)

@@ -87,7 +87,7 @@ class _Messages(Generic[T]):
 def _marks(kind: str, rows: list[messages.MarkPrice]) -> Sequence[Event]:
     """The rows as they were decoded; only delivery and coin-margined contracts, which stand out by name, are remade."""
     _require_linear(kind)
-    odd = [at for at, row in enumerate(rows) if row.funding_rate.__class__ is str or "_" in row.symbol]
+    odd = [at for at, row in enumerate(rows) if isinstance(row.funding_rate, str) or "_" in row.symbol]
     if not rows:
         return ignored(VENUE, "an empty array of marks")
     if not odd:
