@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -31,6 +32,24 @@ if TYPE_CHECKING:
 
 SOCKET_NAME = "feed.sock"
 ROWS_NAME = "rows"
+BOOK_LEVELS_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class AddressForm:
+    """A flag that takes venue=address, and the schemes of such addresses."""
+
+    flag: str
+    schemes: tuple[str, str]
+
+    @property
+    def remedy(self) -> str:
+        """An example of what it takes."""
+        return f"for example binance={self.schemes[0]}localhost:9000"
+
+
+WEB_SOCKET = AddressForm("--url", ("ws://", "wss://"))
+HTTP = AddressForm("--rest-url", ("http://", "https://"))
 
 Venues = Annotated[list[str] | None, typer.Option("--venue", help="Venue to listen to; may be given again.")]
 Symbols = Annotated[
@@ -55,6 +74,16 @@ Urls = Annotated[
 ]
 Settled = Annotated[
     bool, typer.Option("--settled/--no-settled", help="Ask the venue for each settled rate after its settlement.")
+]
+Book = Annotated[
+    int | None,
+    typer.Option(
+        "--book", metavar="DEPTH", min=1, max=50, help="Keep whole books (Binance, Bybit), serve so many levels."
+    ),
+]
+RestUrls = Annotated[
+    list[str] | None,
+    typer.Option("--rest-url", help="venue=http://host:port, asked in place of the venue (proxy, test server)."),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the random part of waits between connection attempts.")]
 Recording = Annotated[Path, typer.Argument(help="Folder of a recording, or one of its segments.")]
@@ -85,7 +114,9 @@ def feed(
     row_seconds: RowSeconds = 1.0,
     socket: Socket = None,
     url: Urls = None,
+    rest_url: RestUrls = None,
     settled: Settled = True,
+    book: Book = None,
     seed: Seed = 1,
     json: JsonFlag = False,
 ) -> None:
@@ -95,15 +126,21 @@ def feed(
     """
     if context.invoked_subcommand is not None:
         return
-    from data.feed.choice import make_plans
+    from data.feed.choice import check_asked, make_plans
     from data.feed.feed import FeedOptions
 
-    plans = make_plans(venue or ["binance", "bybit"], symbol or [], kind or ["linear", "spot"], _pairs(url or []))
+    plans = make_plans(
+        venue or ["binance", "bybit"], symbol or [], kind or ["linear", "spot"], _pairs(url or [], WEB_SOCKET),
+        with_books=book is not None,
+    )  # fmt: skip
+    rest_bases = _pairs(rest_url or [], HTTP)
+    check_asked(HTTP.flag, rest_bases, {plan.protocol.venue for plan in plans})
     options = FeedOptions(
-        out, rows or out / ROWS_NAME, row_seconds, socket or out / SOCKET_NAME, seed=seed, proxy=not url
-    )
+        out, rows or out / ROWS_NAME, row_seconds, socket or out / SOCKET_NAME, seed=seed, proxy=not url,
+        book_levels=book or 0,
+    )  # fmt: skip
     with logging_to_stderr():
-        status, stopped_by = asyncio.run(_run(plans, options, duration, settled=settled))
+        status, stopped_by = asyncio.run(_run(plans, options, duration, rest_bases, settled=settled))
     interrupted = stopped_by == signal.SIGINT
     if not status["frames"] and not interrupted:
         raise _nothing_came(status)
@@ -126,7 +163,7 @@ def replay(recording: Recording, json: JsonFlag = False) -> None:
     reader = RecordingReader(recording)
     with console.progress("Replaying segments", len(reader.paths)) as advance:
         replayed = replaying.replay(reader, adapters(), on_segment=lambda: advance(1))
-    board = Board(replayed.engine, FeedTimes())
+    board = Board(replayed.engine, FeedTimes(), book_levels=BOOK_LEVELS_SHOWN if len(replayed.engine.books) else 0)
     payload = replay_payload(replayed, board.snapshot(None, replayed.last_ns))
     emit(payload, json, lambda: console.out.print(replay_view(payload)))
 
@@ -150,37 +187,31 @@ def export(recording: Recording, lake: LakeOption = Path("data/lake"), json: Jso
     emit(payload, json, lambda: console.out.print(export_view(payload)))
 
 
-def _pairs(texts: list[str]) -> dict[str, str]:
+def _pairs(texts: list[str], form: AddressForm) -> dict[str, str]:
     """``venue=ws://host:port`` as a mapping."""
     found = {}
     for text in texts:
         venue, mark, address = text.partition("=")
-        if not (venue and mark and address.startswith(("ws://", "wss://"))):
-            raise UsageError(
-                f"--url {text!r} is not venue=ws://host:port", remedy="for example binance=ws://localhost:9000"
-            )
-        _check_address(venue, address)
+        if not (venue and mark and address.startswith(form.schemes)):
+            raise UsageError(f"{form.flag} {text!r} is not venue={form.schemes[0]}host:port", remedy=form.remedy)
+        _check_address(venue, address, form)
         found[venue] = address.rstrip("/")
     return found
 
 
-def _check_address(venue: str, address: str) -> None:
+def _check_address(venue: str, address: str, form: AddressForm) -> None:
     """``UsageError`` for what can't be dialled, and for a password, which would be in the recording."""
     try:
         parts = urlsplit(address)
         has_password, host, port = "@" in parts.netloc, (parts.hostname or "").encode("idna"), parts.port
     except ValueError as error:  # UnicodeError is one
-        raise UsageError(
-            f"--url {venue}={address} is no address: {error}", remedy="for example binance=ws://localhost:9000"
-        ) from error
+        raise UsageError(f"{form.flag} {venue}={address} is no address: {error}", remedy=form.remedy) from error
     if has_password:
         raise UsageError(
-            f"--url {venue}=... holds a name or password", remedy="the recording would hold it: leave it out"
+            f"{form.flag} {venue}=... holds a name or password", remedy="the recording would hold it: leave it out"
         )
     if not host or port == 0 or parts.query or parts.fragment:
-        raise UsageError(
-            f"--url {venue}={address} is no scheme, host and port", remedy="for example binance=ws://localhost:9000"
-        )
+        raise UsageError(f"{form.flag} {venue}={address} is no scheme, host and port", remedy=form.remedy)
 
 
 def _nothing_came(status: Mapping[str, Any]) -> DataError:
@@ -195,18 +226,30 @@ def _nothing_came(status: Mapping[str, Any]) -> DataError:
 
 
 async def _run(
-    plans: list[FeedPlan], options: FeedOptions, duration: float | None, *, settled: bool
+    plans: list[FeedPlan],
+    options: FeedOptions,
+    duration: float | None,
+    rest_bases: Mapping[str, str],
+    *,
+    settled: bool,
 ) -> tuple[dict[str, Any], int]:
     """Run a feed until it is told to stop; its last status, and the signal that ended it (0: none)."""
     from data.feed.feed import Feed
 
     async with AsyncExitStack() as stack:
-        reader = None
+        from data.feed.rest import RestClients
+
+        clients = await stack.enter_async_context(RestClients(rest_bases))
+        reader = book_reader = None
         if settled:
             from data.feed.funding_reader import RestFundingReader
 
-            reader = await stack.enter_async_context(RestFundingReader())
-        feed = Feed(plans, options, reader)
+            reader = RestFundingReader(clients)
+        if options.book_levels:
+            from data.feed.book_reader import RestBookReader
+
+            book_reader = RestBookReader(clients)
+        feed = Feed(plans, options, reader, book_reader=book_reader)
         received: list[int] = []
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -11,6 +11,7 @@ import msgspec
 
 from data.feed.delay import Delay
 from data.feed.settlements import Schedule
+from data.streams.books import BookRow
 from data.streams.events import FundingSettled
 from data.streams.perps import Key, PerpColumns
 from data.streams.state import MarketState
@@ -29,6 +30,8 @@ class ChannelKeys(msgspec.Struct, frozen=True):
     perps: list[Key]
     tops: list[Key]
     lacking: list[Key]
+    books: list[Key] = []
+    lacking_books: list[Key] = []
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -41,6 +44,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     schedules: list[Schedule]
     delays: dict[str, tuple[float, float, int, int]]
     channels: list[ChannelKeys]
+    books: list[BookRow] = []
 
 
 def checkpoint_note(engine: Engine) -> dict[str, Any]:
@@ -56,9 +60,17 @@ def checkpoint_note(engine: Engine) -> dict[str, Any]:
             for venue, delay in engine.delays.items()
         },
         channels=[
-            ChannelKeys(number, sorted(channel.perps), sorted(channel.tops), sorted(channel.lacking))
+            ChannelKeys(
+                number,
+                sorted(channel.perps),
+                sorted(channel.tops),
+                sorted(channel.lacking),
+                sorted(channel.books),
+                sorted(channel.lacking_books),
+            )
             for number, channel in engine.channels.items()
         ],
+        books=engine.books.dump(),
     )
     return {"note": NOTE, "state": msgspec.to_builtins(held)}
 
@@ -71,10 +83,14 @@ def restore(engine: Engine, note: dict[str, Any]) -> None:
     state.perps.load(held.perps)
     state.tops.load(held.tops)
     engine.state = state
+    engine.books.load(held.books)
     engine.keys = set(held.keys)
     engine.settled = {(event.venue, event.kind, event.symbol): event for event in held.settled}
+    for key, event in engine.settled.items():
+        engine.settlements.add(key, event.settlement_ms)
     engine.watch.load(held.schedules)
     engine.delays = {venue: Delay(*values) for venue, values in held.delays.items()}
     for keys in held.channels:
         channel = engine.channels[keys.channel]
         channel.perps, channel.tops, channel.lacking = set(keys.perps), set(keys.tops), set(keys.lacking)
+        channel.books, channel.lacking_books = set(keys.books), set(keys.lacking_books)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 
 from crypto.errors import UsageError
@@ -24,6 +24,8 @@ CHANNELS: Mapping[str, Mapping[str, tuple[Channel, ...]]] = {
     "hyperliquid": {"linear": _PERP_AND_TOP},
     "dydx": {"linear": (Channel.PERP,)},
 }
+# Kinds of which a venue's books can be kept: changes with numbers that show a gap, and a snapshot to begin with.
+BOOKS: Mapping[str, tuple[str, ...]] = {"binance": ("linear", "spot"), "bybit": ("linear", "inverse", "spot")}
 KINDS = ("linear", "inverse", "spot")
 # Adapters by venue; an empty address leaves the venue's own.
 _ADAPTERS: Mapping[str, Callable[[str], VenueProtocol]] = {
@@ -50,22 +52,29 @@ def adapters() -> dict[str, VenueProtocol]:
 
 
 def make_plans(
-    venues: Sequence[str], symbols: Sequence[str], kinds: Sequence[str], urls: Mapping[str, str]
+    venues: Sequence[str],
+    symbols: Sequence[str],
+    kinds: Sequence[str],
+    urls: Mapping[str, str],
+    *,
+    with_books: bool = False,
 ) -> list[FeedPlan]:
     """Plans for each venue with something to listen to.
 
     A symbol is ``BTCUSDT``, taken at all venues in those kinds that each has, or ``venue:kind:SYMBOL``. Without
-    symbols: all perpetuals, where the venue has such a stream. ``UsageError`` names the wrong flag and value.
+    symbols: all perpetuals, where the venue has such a stream. ``with_books``: their books, too.
+
+    ``UsageError`` names the wrong flag and value.
     """
     _check_kinds(kinds)
     asked = list(dict.fromkeys([*venues, *(text.split(":")[0] for text in symbols if ":" in text)]))
-    for venue in urls:
-        if venue not in asked:
-            raise UsageError(f"--url {venue}=...: {venue} is not asked for", remedy=f"add --venue {venue}")
+    check_asked("--url", urls, asked)
+    if with_books:
+        _check_books(asked, symbols)
     plans = []
     for venue in asked:
         protocol = adapter(venue, urls.get(venue, ""))
-        subscriptions = _subscriptions(venue, symbols, kinds) if symbols else _everything(venue)
+        subscriptions = _subscriptions(venue, symbols, kinds, with_books) if symbols else _everything(venue)
         if subscriptions:
             expected = {(venue, part.kind, symbol): None for part in subscriptions for symbol in part.symbols}
             plans.append(FeedPlan(protocol, protocol.routes(subscriptions), tuple(expected)))
@@ -74,13 +83,28 @@ def make_plans(
     return plans
 
 
+def check_asked(flag: str, addresses: Mapping[str, str], asked: Collection[str]) -> None:
+    """``UsageError`` for an address of a venue that is not listened to."""
+    for venue in addresses:
+        if venue not in asked:
+            raise UsageError(f"{flag} {venue}=...: {venue} is not asked for", remedy=f"add --venue {venue}")
+
+
 def _check_kinds(kinds: Sequence[str]) -> None:
     for kind in kinds:
         if kind not in KINDS:
             raise UsageError(f"--kind {kind!r} is unknown", remedy=f"use one of {', '.join(KINDS)}")
 
 
-def _subscriptions(venue: str, symbols: Sequence[str], kinds: Sequence[str]) -> list[Subscription]:
+def _check_books(venues: Sequence[str], symbols: Sequence[str]) -> None:
+    if not symbols:
+        raise UsageError("--book needs instruments", remedy="name them: --symbol BTCUSDT (repeatable)")
+    for venue in venues:
+        if venue not in BOOKS:
+            raise UsageError(f"--book: books of {venue} are not kept", remedy=f"they are of {', '.join(BOOKS)}")
+
+
+def _subscriptions(venue: str, symbols: Sequence[str], kinds: Sequence[str], with_books: bool) -> list[Subscription]:
     by_kind: dict[str, dict[str, None]] = {}
     for text in symbols:
         for kind, symbol in _chosen(venue, text, kinds):
@@ -88,7 +112,7 @@ def _subscriptions(venue: str, symbols: Sequence[str], kinds: Sequence[str]) -> 
     return [
         Subscription(kind, channel, tuple(names))
         for kind, names in by_kind.items()
-        for channel in CHANNELS[venue][kind]
+        for channel in (*CHANNELS[venue][kind], *((Channel.BOOK,) if with_books else ()))
     ]
 
 

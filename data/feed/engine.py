@@ -15,13 +15,17 @@ import msgspec
 
 from crypto.errors import DataError
 from data.feed import checkpoint
+from data.feed.books import FeedBooks
 from data.feed.delay import STAMPED, Delay
-from data.feed.notes import channel_note
+from data.feed.notes import BOOK, KNOWN, channel_note
 from data.feed.segment import Kind, Record
 from data.feed.session import Answer, Taken
+from data.feed.settled_log import SettledLog
 from data.feed.settlements import HOURLY, IntervalChange, SettlementWatch, next_hour_ms
 from data.streams.events import (
     Acknowledged,
+    BookDelta,
+    BookSnapshot,
     Event,
     FrameError,
     FundingSettled,
@@ -40,14 +44,15 @@ log = logging.getLogger(__name__)
 
 _ABOUT_THE_CONNECTION = (Acknowledged, Heartbeat, Ignored)
 _OF_THE_STATE = (PerpUpdate, TopOfBook)
+_OF_BOOKS = (BookSnapshot, BookDelta)
 
 
 @dataclass(slots=True)
 class ChannelState:
     """One connection: its route and what came of it.
 
-    ``perps``, ``tops``: instruments of which it told either; ``lacking``: those of which it sends changes without a
-    snapshot.
+    ``perps``, ``tops``, ``books``: instruments of which it told either; ``lacking``, ``lacking_books``: those of which
+    it sends changes without a snapshot.
     """
 
     route: Route
@@ -58,7 +63,9 @@ class ChannelState:
     last_ns: int = 0
     perps: set[Key] = field(default_factory=set)
     tops: set[Key] = field(default_factory=set)
+    books: set[Key] = field(default_factory=set)
     lacking: set[Key] = field(default_factory=set)
+    lacking_books: set[Key] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -71,6 +78,7 @@ class Counts:
     garbage: int = 0
     refused_subscriptions: int = 0
     interval_changes: int = 0
+    settled_rates: int = 0
 
 
 class Engine:
@@ -85,13 +93,16 @@ class Engine:
 
     def _reset(self) -> None:
         self.state = MarketState()
+        self.books = FeedBooks()
         self.watch = SettlementWatch()
         self.counts = Counts()
         self.channels: dict[int, ChannelState] = {}
         self.settled: dict[Key, FundingSettled] = {}
+        self.settlements = SettledLog()
         self.keys: set[Key] = set()
         self.delays: dict[str, Delay] = {}
         self._changed: set[Key] = set()
+        self._heard: set[Key] = set()
         self._interval_changes: list[IntervalChange] = []
 
     # --- ways in ------------------------------------------------------------------------------------------------------
@@ -117,10 +128,13 @@ class Engine:
         elif name == "closed":
             self._closed(int(note["channel"]))
         elif name == "settled":
-            event = msgspec.convert(note["event"], FundingSettled)
-            key = (event.venue, event.kind, event.symbol)
-            self.settled[key] = event
-            self._changed.add(key)
+            self._changed.add(self._settle(msgspec.convert(note["event"], FundingSettled)))
+            self.counts.settled_rates += 1
+        elif name == BOOK:
+            self._book_snapshot(msgspec.convert(note["event"], BookSnapshot), int(note["received_ns"]))
+        elif name == KNOWN:
+            for event in msgspec.convert(note["settled"], list[FundingSettled]):
+                self.watch.know(self._settle(event), event.settlement_ms)
 
     def frames(self, channel: int, frames: Sequence[bytes], received_ns: int) -> Taken:
         """Take in what one read of a channel's socket brought."""
@@ -150,12 +164,22 @@ class Engine:
         if data_frames:
             source.last_ns = received_ns
         only_old = 0 < data_events <= self.state.verdicts[Verdict.OUT_OF_ORDER] - old_before
-        return Taken(data_frames, answers, bool(source.lacking), only_old)
+        lacks_snapshot = bool(source.lacking or source.lacking_books)
+        return Taken(data_frames, answers, lacks_snapshot, only_old, self.books.take_gaps())
 
     def take_changed(self) -> set[Key]:
         """Instruments that changed since the last call."""
         changed, self._changed = self._changed, set()
         return changed
+
+    def take_heard(self) -> set[Key]:
+        """Perpetuals of which a connection gave its first word since the last call."""
+        heard, self._heard = self._heard, set()
+        return heard
+
+    def is_book_waiting(self, key: Key) -> bool:
+        """Whether an open connection brings changes of the book, and it lacks the snapshot for them."""
+        return not self.books.is_ready(key) and self._brings_book(key)
 
     def take_interval_changes(self) -> list[IntervalChange]:
         """Changes of settlement schedules since the last call."""
@@ -175,7 +199,9 @@ class Engine:
         """SHA-256 over every value, time of receipt and order number that is held; equal states have equal ones."""
         digest = hashlib.sha256()
         for key in sorted(self.keys):
-            held = (key, self.state.perp(key, 0), self.state.top(key, 0), self.settled.get(key))
+            held: tuple[Any, ...] = (key, self.state.perp(key, 0), self.state.top(key, 0), self.settled.get(key))
+            if (book := self.books.row(key)) is not None:
+                held = (*held, book)
             digest.update(repr(held).encode())
         return digest.hexdigest()
 
@@ -195,7 +221,7 @@ class Engine:
             if verdict is Verdict.APPLIED:
                 self._applied(source, first, received_ns)
             elif verdict is None:
-                self._other(first)
+                self._other(source, first, received_ns)
             elif verdict.resync:
                 self._lacks(source, first)
         else:
@@ -210,17 +236,42 @@ class Engine:
                 self._lacks(source, event)
         for event in events:
             if not isinstance(event, _OF_THE_STATE):
-                self._other(event)
+                self._other(source, event, received_ns)
             elif id(event) not in left_out:
                 self._applied(source, event, received_ns)
 
-    def _other(self, event: Event) -> None:
-        """Events that are no prices: only settled rates are kept."""
-        if isinstance(event, FundingSettled):
+    def _other(self, source: ChannelState, event: Event, received_ns: int) -> None:
+        """Events that are no prices: settled rates and books are kept."""
+        if isinstance(event, _OF_BOOKS):
             key = (event.venue, event.kind, event.symbol)
-            self.settled[key] = event
+            source.books.add(key)
             self.keys.add(key)
             self._changed.add(key)
+            self.books.take(event, source.lacking_books, received_ns)
+        elif isinstance(event, FundingSettled):
+            key = self._settle(event)
+            self.counts.settled_rates += 1
+            self.keys.add(key)
+            self._changed.add(key)
+
+    def _settle(self, event: FundingSettled) -> Key:
+        """A rate that was paid: the newest of each contract is what is shown."""
+        key = (event.venue, event.kind, event.symbol)
+        held = self.settled.get(key)
+        if held is None or event.settlement_ms >= held.settlement_ms:
+            self.settled[key] = event
+        self.settlements.add(key, event.settlement_ms)
+        return key
+
+    def _book_snapshot(self, event: BookSnapshot, received_ns: int) -> None:
+        """A snapshot over REST. Of use only while changes come: a book that nobody keeps up to date is none."""
+        key = (event.venue, event.kind, event.symbol)
+        if self._brings_book(key):
+            self._changed.add(key)
+            self.books.take_snapshot(event, received_ns)
+
+    def _brings_book(self, key: Key) -> bool:
+        return any(source.is_open and key in source.books for source in self.channels.values())
 
     def _applied(self, source: ChannelState, event: Any, received_ns: int) -> None:
         """What follows from an event that changed the state."""
@@ -231,6 +282,8 @@ class Engine:
         if key not in told:
             told.add(key)
             self.keys.add(key)
+            if is_perp:
+                self._heard.add(key)
         if source.lacking:
             source.lacking.discard(key)
         if event.event_ms is not None and event.venue in STAMPED:
@@ -286,13 +339,15 @@ class Engine:
             if other.is_open and (other.route.venue, other.route.name) == (source.route.venue, source.route.name):
                 other.perps |= source.perps
                 other.tops |= source.tops
+                other.books |= source.books
                 return
         # By table: another route may keep the other half of an instrument fresh.
         for (venue, kind), symbols in _by_kind(source.perps).items():
             self.state.perps.invalidate(venue, kind, symbols)
         for (venue, kind), symbols in _by_kind(source.tops).items():
             self.state.tops.invalidate(venue, kind, symbols)
-        self._changed |= source.perps | source.tops
+        self.books.invalidate(source.books)
+        self._changed |= source.perps | source.tops | source.books
 
 
 def _with_next_hour(event: Event, received_ns: int) -> Event:

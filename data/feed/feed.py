@@ -12,21 +12,24 @@ from typing import Any
 
 from crypto.errors import CarryError
 from data.feed.backoff import AttemptLimit
+from data.feed.book_reader import BookReader, BookSynchroniser
 from data.feed.clock import FeedClock
 from data.feed.engine import Engine
 from data.feed.lock import take_lock
 from data.feed.names import instrument
-from data.feed.notes import channel_note, interval_note, settled_note, start_note
+from data.feed.notes import book_note, channel_note, interval_note, known_note, settled_note, start_note
 from data.feed.options import FeedTimes
+from data.feed.readback import FundingReader, SettlementReader
 from data.feed.recorder import Recorder, RecorderOptions
+from data.feed.resume import last_settled
 from data.feed.rows import RowWriter
 from data.feed.server import SnapshotServer
 from data.feed.session import Taken
-from data.feed.settlements import FundingReader, SettlementReader, interval_words
+from data.feed.settlements import SettlementWatch, interval_words
 from data.feed.status import describe
 from data.feed.supervisor import Supervisor
 from data.feed.view import Board
-from data.streams.events import FundingSettled
+from data.streams.events import BookSnapshot, FundingSettled
 from data.streams.perps import Key
 from data.streams.protocol import Route, VenueProtocol
 
@@ -47,7 +50,10 @@ class FeedPlan:
 
 @dataclass(frozen=True, slots=True)
 class FeedOptions:
-    """Where a feed writes and serves. ``rows`` and ``socket`` None: not at all. ``row_seconds``: see ``rows.py``."""
+    """Where a feed writes and serves. ``rows`` and ``socket`` None: not at all. ``row_seconds``: see ``rows.py``.
+
+    ``book_levels``: how many levels of each book are served, of plans that subscribe to books.
+    """
 
     out: Path
     rows: Path | None = None
@@ -55,6 +61,7 @@ class FeedOptions:
     socket: Path | None = None
     seed: int = 1
     proxy: bool = True
+    book_levels: int = 0
     recorder: RecorderOptions = field(default_factory=RecorderOptions)
     times: FeedTimes = field(default_factory=FeedTimes)
 
@@ -68,6 +75,7 @@ class Feed:
         options: FeedOptions,
         reader: FundingReader | None = None,
         clock: FeedClock | None = None,
+        book_reader: BookReader | None = None,
     ) -> None:
         self._options = options
         self._clock = clock or FeedClock()
@@ -76,11 +84,14 @@ class Feed:
         self._error: BaseException | None = None
         self._next_channel = 0
         self._warned_of_clock: set[str] = set()
-        self._known_stale: set[str] = set()
+        self._known_stale: set[tuple[str, str]] = set()
         times = options.times
-        self.engine = Engine({plan.protocol.venue: plan.protocol for plan in plans})
-        self.board = Board(self.engine, times, [key for plan in plans for key in plan.expected])
+        protocols = {plan.protocol.venue: plan.protocol for plan in plans}
+        self.engine = Engine(protocols)
+        self._known = known_note(last_settled(options.out, protocols))
+        self.board = Board(self.engine, times, [key for plan in plans for key in plan.expected], options.book_levels)
         self.recorder = Recorder(options.out, options.recorder, self._prelude, self.now_ns)
+        self.engine.note(self._known)
         self.supervisors = _supervisors(plans, options, self)
         self.rows = None if options.rows is None else RowWriter(options.rows, options.row_seconds)
         self._rows_lock = None if options.rows is None else take_lock(options.rows, "writes rows into", "--rows")
@@ -88,7 +99,16 @@ class Feed:
         self._settlements = (
             None
             if reader is None
-            else SettlementReader(reader, times.settlement_waits, self.venue_ms, self._settled, self._fail)
+            else SettlementReader(
+                reader, times.settlement_waits, self.venue_ms, self.engine.settlements, self._settled, self._fail
+            )
+        )
+        self._books = (
+            None
+            if book_reader is None
+            else BookSynchroniser(
+                book_reader, times, options.seed, self.engine.is_book_waiting, self._book_read, self._fail
+            )
         )
 
     def now_ns(self) -> int:
@@ -145,6 +165,8 @@ class Feed:
         try:
             if self._settlements is not None:
                 await self._settlements.stop()
+            if self._books is not None:
+                await self._books.stop()
             if self.server is not None:
                 await self.server.stop()
         finally:
@@ -180,11 +202,19 @@ class Feed:
         try:
             self.recorder.frames(channel, received_ns, frames)
             taken = self.engine.frames(channel, frames, received_ns)
+            self._want_books()
         except Exception as error:  # noqa: BLE001 - called from the event loop, which would only log it; run raises it
             self._fail(error)
             return _NOTHING
         self._publish()
         return taken
+
+    def _want_books(self) -> None:
+        """Have the snapshots read of books that are out of step."""
+        wanted = self.engine.books.take_wanted()
+        if self._books is not None:
+            for key in wanted:
+                self._books.start(key)
 
     def _publish(self) -> None:
         if self.server is not None and self.server.has_subscribers:
@@ -205,6 +235,9 @@ class Feed:
     def _settled(self, event: FundingSettled) -> None:
         self._note(settled_note(event))
 
+    def _book_read(self, event: BookSnapshot) -> None:
+        self._note(book_note(event, self.now_ns()))
+
     # --- what is done on time -----------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
@@ -216,17 +249,30 @@ class Feed:
             for change in self.engine.take_interval_changes():
                 log.warning("%s: %s", instrument(*change.key), interval_words(change))
                 self._note(interval_note(change))
-            for key, settlement_ms in self.engine.watch.take_due(self.venue_ms):
-                if self._settlements is not None:
-                    self._settlements.start(key, settlement_ms)
+            self._read_back(self.engine.watch)
             self._warn_of_clocks()
             self._publish_ageing()
+
+    def _read_back(self, watch: SettlementWatch) -> None:
+        """Have the rates of settlements read back that passed, or were missed, or could not be read before."""
+        due, unsure, heard = watch.take_due(self.venue_ms), watch.take_unsure(), self.engine.take_heard()
+        if self._settlements is None:
+            return
+        for key, settlement_ms in due:
+            self._settlements.start(key, settlement_ms)
+        for key, settlement_ms in unsure:
+            self._settlements.start(key, settlement_ms, is_sure=False)
+        for key in heard:  # the network may have been down when they were asked for
+            if (passed_ms := watch.passed(key)) is not None:
+                self._settlements.start(key, passed_ms)
 
     def _publish_ageing(self) -> None:
         """Streaming clients hear of what became stale, or fresh again, because time went by and nothing came."""
         if self.server is not None and self.server.has_subscribers:
-            stale = set(self.board.stale(self.now_ns()))
-            self.server.publish(stale ^ self._known_stale)
+            now_ns = self.now_ns()
+            stale = {("fields", name) for name in self.board.stale(now_ns)}
+            stale |= {("book", name) for name in self.board.stale_books(now_ns)}
+            self.server.publish({name for _, name in stale ^ self._known_stale})
             self._known_stale = stale
 
     async def _write_rows(self, rows: RowWriter, now_ms: int) -> None:
@@ -256,7 +302,7 @@ class Feed:
         """Notes at the start of a segment: of the first that a run begins, of the others what is open and held."""
         if not self._has_begun:
             self._has_begun = True
-            return [start_note()]
+            return [start_note(), self._known]
         return self.engine.prelude()
 
 

@@ -1,66 +1,75 @@
-"""Settled funding from the venues' REST interfaces, one call per settlement."""
+"""Settled funding from the venues' REST interfaces, for the feed."""
 
 from __future__ import annotations
 
 import math
-from contextlib import AsyncExitStack
-from typing import Self
+from collections.abc import Iterator
 
 import numpy as np
 
 from data.feed.names import our_symbol
-from data.feed.settlements import EARLY_MS
-from data.sources.client import Client, ClientOptions
-from data.sources.endpoints.base import Request
-from data.sources.endpoints.known import rest_of, series_route
+from data.feed.readback import Wanted
+from data.feed.rest import RestClients
+from data.feed.settled_log import SAME_MS
+from data.feed.settlements import HOUR_MS
+from data.sources.endpoints.base import Request, SeriesRoute
+from data.sources.endpoints.known import series_route
 from data.sources.wire.columns import Listing
+from data.store.rows import Columns
 from data.streams.events import FundingSettled
-from data.streams.perps import Key
 
-ATTEMPTS = 2  # of one call: the settlement is asked for again later anyway
+_MINUTE_MS = 60_000
+_FEWEST_ROWS = 10
 
 
 class RestFundingReader:
-    """A ``FundingReader`` over REST. Use as ``async with``; connections are opened at the first settlement."""
+    """A ``FundingReader`` over REST: one call for what fits on a page of the venue."""
 
-    def __init__(self, bases: dict[str, str] | None = None) -> None:
-        self._bases = bases or {}
-        self._clients: dict[str, Client] = {}
-        self._stack = AsyncExitStack()
+    def __init__(self, clients: RestClients) -> None:
+        self._clients = clients
 
-    async def __aenter__(self) -> Self:
-        """Nothing is sent yet."""
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        """Close the connections."""
-        await self._stack.aclose()
-
-    async def settled(self, key: Key, settlement_ms: int) -> FundingSettled | None:
-        """The rate settled within a minute of ``settlement_ms``; None while the venue lists none. ``FetchError``."""
-        venue, kind, symbol = key
-        client = await self._client(venue)
+    async def settled(self, wanted: Wanted) -> list[FundingSettled]:
+        """What the venue lists, oldest first; ``FetchError`` when it can't be asked."""
+        venue, kind, symbol = wanted.key
+        client = await self._clients.of(venue)
         route = series_route(client.rest, "funding", kind)
         listing = Listing(venue, kind, our_symbol(venue, symbol), symbol, "", "", "", is_trading=True)
-        request = Request(listing, settlement_ms - EARLY_MS, settlement_ms + EARLY_MS, min(10, route.rows))
-        columns = await client.call(route.route, route.parameters(request), route.parse)
-        near = np.flatnonzero(np.abs(columns["time_ms"] - settlement_ms) <= EARLY_MS)
-        if not near.size:
-            return None
-        at = int(near[-1])
+        found: dict[int, FundingSettled] = {}
+        for start_ms, end_ms in _pages(wanted, route):
+            rows = min(route.rows, max(_FEWEST_ROWS, (end_ms - start_ms) // HOUR_MS + 2))
+            request = Request(listing, start_ms, end_ms, rows)
+            columns = await client.call(route.route, route.parameters(request), route.parse)
+            found |= {event.settlement_ms: event for event in _events(wanted, columns)}
+        return [found[at] for at in sorted(found)]
+
+
+def _pages(wanted: Wanted, route: SeriesRoute) -> Iterator[tuple[int, int]]:
+    """Ranges of which each has no more settlements than the venue gives at once: there is at most one an hour."""
+    step_ms = (route.rows - 2) * HOUR_MS
+    for start_ms in range(wanted.since_ms, wanted.until_ms, step_ms):
+        yield start_ms, min(wanted.until_ms, start_ms + step_ms)
+
+
+def _events(wanted: Wanted, columns: Columns) -> Iterator[FundingSettled]:
+    """The rows of the range as events; of a venue without a lower bound others stand on the page, too."""
+    venue, kind, symbol = wanted.key
+    times = columns["time_ms"]
+    for at in np.flatnonzero((times >= wanted.since_ms) & (times <= wanted.until_ms)):
+        time_ms = int(times[at])
         mark = float(columns["mark_price"][at]) if "mark_price" in columns else math.nan
-        return FundingSettled(
+        yield FundingSettled(
             venue=venue,
             kind=kind,
             symbol=symbol,
-            event_ms=int(columns["time_ms"][at]),
-            settlement_ms=settlement_ms,
+            event_ms=time_ms,
+            settlement_ms=_settlement_of(time_ms, wanted.settlement_ms),
             rate=float(columns["funding_rate"][at]),
             mark=None if math.isnan(mark) else mark,
         )
 
-    async def _client(self, venue: str) -> Client:
-        if venue not in self._clients:
-            options = ClientOptions(base=self._bases.get(venue, ""), attempts=ATTEMPTS)
-            self._clients[venue] = await self._stack.enter_async_context(Client(rest_of(venue), options))
-        return self._clients[venue]
+
+def _settlement_of(time_ms: int, announced_ms: int) -> int:
+    """The announced time that the stamp is close to; else the full minute, because stamps are some tenths late."""
+    if abs(time_ms - announced_ms) <= SAME_MS:
+        return announced_ms
+    return round(time_ms / _MINUTE_MS) * _MINUTE_MS

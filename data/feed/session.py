@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import math
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +17,11 @@ from crypto.errors import UsageError
 from data.feed.backoff import retry_after_seconds
 from data.feed.connection import FrameConnection, open_connection
 from data.feed.options import FeedTimes
+from data.streams.book_sources import resubscription
 from data.streams.events import Acknowledged, Heartbeat
 from data.streams.protocol import Route, VenueProtocol
+
+log = logging.getLogger(__name__)
 
 Answer = Acknowledged | Heartbeat
 
@@ -26,13 +31,14 @@ class Taken:
     """What became of frames: how many carried market data, and the messages that concern the connection itself.
 
     ``lacks_snapshot``: the connection sends changes of something whose snapshot it has not sent. ``only_old``: all the
-    market data were older than what is held.
+    market data were older than what is held. ``resubscribe``: symbols whose book has a gap and has to be sent again.
     """
 
     data_frames: int
     answers: Sequence[Answer] = ()
     lacks_snapshot: bool = False
     only_old: bool = False
+    resubscribe: Sequence[str] = ()
 
 
 FIRST_SECONDS = 5.0  # for acknowledgements and snapshots, where the route sets no limit for its first message
@@ -89,6 +95,7 @@ class Session:
         self._refused = ""
         self._is_given_up = False
         self._lacks_since: float | None = None
+        self._resubscribed: dict[str, float] = {}
         self._replies: asyncio.Queue[str] = asyncio.Queue()
         self.channel = 0
         self.is_live = asyncio.Event()
@@ -137,6 +144,8 @@ class Session:
         taken = self._sink.frames(self.channel, frames, received_ns)
         for answer in taken.answers:
             self._answer(answer)
+        for symbol in taken.resubscribe:
+            self._resubscribe(symbol)
         if not taken.lacks_snapshot:
             self._lacks_since = None
         elif self._lacks_since is None:
@@ -146,6 +155,16 @@ class Session:
         if taken.data_frames and not (taken.only_old and self.is_live.is_set()):
             self._last_frame = self._loop.time()
             self.is_live.set()
+
+    def _resubscribe(self, symbol: str) -> None:
+        """Have a book sent whole again; one that has gaps all the time is left to the limit on missing snapshots."""
+        now = self._loop.time()
+        if now - self._resubscribed.get(symbol, -math.inf) < FIRST_SECONDS * self._times.silence_scale:
+            return
+        self._resubscribed[symbol] = now
+        log.warning("%s %s: gap in the book of %s, subscribed again", self._route.venue, self._route.name, symbol)
+        for text in resubscription(self._route, symbol):
+            self._replies.put_nowait(text)
 
     def _answer(self, answer: Answer) -> None:
         if isinstance(answer, Heartbeat):

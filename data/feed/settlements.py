@@ -1,26 +1,18 @@
-"""Settlements that have passed, changes of their interval, and reading back the rate that was really paid."""
+"""Settlements that have passed, and changes of their interval, by what the venues announce."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 
-from crypto.errors import CarryError
 from crypto.units import iso
-from data.feed.names import instrument
-from data.streams.events import FundingSettled
 from data.streams.perps import Key
-
-log = logging.getLogger(__name__)
 
 HOUR_MS = 3_600_000
 EARLY_MS = 60_000  # a venue may announce the next settlement so long before this one is over
-RECENT_MS = 30 * 60_000  # our choice: a feed that starts so soon after a settlement may have been stopped around it
+RECENT_MS = 30 * 60_000  # our choice: how far back a feed without a recording before it looks for a settlement
 # They pay at every full hour and state no next settlement on their streams (venues.md 2.4, 2.5).
 HOURLY = frozenset({"hyperliquid", "dydx"})
 
@@ -66,11 +58,12 @@ class SettlementWatch:
     _hours: dict[Key, float] = field(default_factory=dict)
     _passed: dict[Key, int] = field(default_factory=dict)
     _due: list[tuple[Key, int]] = field(default_factory=list)
+    _unsure: list[tuple[Key, int]] = field(default_factory=list)
 
     def seen(self, key: Key, next_ms: int, stated_hours: float | None, at_ms: int) -> IntervalChange | None:
         """The venue announces ``next_ms`` at ``at_ms``; returns the change when spacing or the next time changed."""
-        if key not in self._next_ms and stated_hours:
-            self._read_recent(key, next_ms - round(stated_hours * HOUR_MS), at_ms)
+        if key not in self._next_ms:
+            self._look_back(key, next_ms, stated_hours, at_ms)
         before_ms = self._next_ms.get(key, next_ms)
         self._next_ms[key] = next_ms
         was_moved = False
@@ -81,6 +74,8 @@ class SettlementWatch:
                 # Later than an hour after it others may have settled unseen: the step then says nothing.
                 if at_ms - before_ms < HOUR_MS:
                     hours = hours or (next_ms - before_ms) / HOUR_MS
+                else:
+                    self._look_back(key, next_ms, stated_hours, at_ms)
             else:
                 was_moved = True
         before_hours = self._hours.get(key)
@@ -100,6 +95,19 @@ class SettlementWatch:
         due, self._due = self._due, []
         return due
 
+    def take_unsure(self) -> list[tuple[Key, int]]:
+        """Instruments of which settlements may have passed unseen, with the last full hour, where one may have been."""
+        unsure, self._unsure = self._unsure, []
+        return unsure
+
+    def know(self, key: Key, settlement_ms: int) -> None:
+        """The rate of this settlement is held from before: only later ones are of interest."""
+        self._passed[key] = max(settlement_ms, self._passed.get(key, 0))
+
+    def passed(self, key: Key) -> int | None:
+        """The last settlement of which it is known that it passed."""
+        return self._passed.get(key)
+
     def dump(self) -> list[Schedule]:
         """Everything that is held but what is due, which only a live feed asks for."""
         return [
@@ -113,10 +121,19 @@ class SettlementWatch:
         self._hours = {held.key: held.hours for held in schedules if held.hours is not None}
         self._passed = {held.key: held.passed_ms for held in schedules if held.passed_ms is not None}
 
-    def _read_recent(self, key: Key, settlement_ms: int, at_ms: int) -> None:
-        """At the first word of a contract: have its last settlement read back when it was just now."""
-        if 0 <= at_ms - settlement_ms < RECENT_MS:
-            self._mark_passed(key, settlement_ms)
+    def _look_back(self, key: Key, next_ms: int, stated_hours: float | None, at_ms: int) -> None:
+        """At the first word of a contract, or of one that was silent for long: which settlements passed unseen?
+
+        The last one is known where the interval is stated. Else one may have been at each full hour. Of a contract
+        that no earlier run knows only what was just now counts.
+        """
+        known_ms = self._passed.get(key)
+        last_ms = next_ms - round(stated_hours * HOUR_MS) if stated_hours else at_ms // HOUR_MS * HOUR_MS
+        is_new = 0 <= at_ms - last_ms < RECENT_MS if known_ms is None else known_ms + EARLY_MS < last_ms <= at_ms
+        if is_new and stated_hours:
+            self._mark_passed(key, last_ms)
+        elif is_new:
+            self._unsure.append((key, last_ms))
 
     def _mark_passed(self, key: Key, settlement_ms: int) -> None:
         if settlement_ms > self._passed.get(key, 0):
@@ -129,65 +146,3 @@ def interval_words(change: IntervalChange) -> str:
     if change.hours is not None and change.before_hours is not None and change.hours != change.before_hours:
         return f"settles every {change.hours:g} h instead of {change.before_hours:g} h; next {iso(change.next_ms)}"
     return f"next settlement moved from {iso(change.before_ms)} to {iso(change.next_ms)}"
-
-
-class FundingReader(Protocol):
-    """Where realised funding is read: a venue's REST interface, or a stand-in."""
-
-    async def settled(self, key: Key, settlement_ms: int) -> FundingSettled | None:
-        """Funding of an instrument (venue, kind, symbol) settled then; None while the venue has not published it.
-
-        ``CarryError`` when the venue can't be asked.
-        """
-        ...
-
-
-@dataclass(slots=True)
-class SettlementReader:
-    """Asks for the rate of each passed settlement, some seconds after it and again until the venue has it.
-
-    ``now_ms``: the venue's time as we know it. ``settled`` is called with each rate that was found, ``failed`` with an
-    error of our own.
-    """
-
-    reader: FundingReader
-    waits_seconds: tuple[float, ...]
-    now_ms: Callable[[str], int]
-    settled: Callable[[FundingSettled], None]
-    failed: Callable[[BaseException], None]
-    found: int = 0
-    missing: list[str] = field(default_factory=list)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    def start(self, key: Key, settlement_ms: int) -> None:
-        """Begin to ask for one settlement; returns at once."""
-        task = asyncio.create_task(self._read(key, settlement_ms))
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    async def stop(self) -> None:
-        """Give up what is still being asked for."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.failed(error)
-
-    async def _read(self, key: Key, settlement_ms: int) -> None:
-        name = instrument(*key)
-        for wait in self.waits_seconds:
-            await asyncio.sleep(max(0.0, settlement_ms / 1000.0 + wait - self.now_ms(key[0]) / 1000.0))
-            try:
-                event = await self.reader.settled(key, settlement_ms)
-            except CarryError as error:
-                log.warning("%s: settled funding of %s: %s", name, iso(settlement_ms), error.message)
-                continue
-            if event is not None:
-                self.found += 1
-                self.settled(event)
-                return
-        self.missing.append(f"{name} {iso(settlement_ms)}")
-        log.warning("%s: the venue published no funding for %s", name, iso(settlement_ms))

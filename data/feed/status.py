@@ -23,13 +23,18 @@ def describe(feed: Feed) -> dict[str, Any]:
         "refused_subscriptions": counts.refused_subscriptions,
         "interval_changes": counts.interval_changes,
         "updates": {verdict.value: count for verdict, count in engine.state.verdicts.items()},
-        "settled_rates": len(engine.settled),
+        "settled_rates": counts.settled_rates,
         "clocks": {
             venue: {"least_apart_ms": round(delay.least_ms, 3), "late_ms": round(delay.late_ms, 3)}
             for venue, delay in engine.delays.items()
         },
         "instruments": len(feed.board.instruments()),
         "stale": stale,
+        "books": {
+            "held": len(engine.books),
+            "stale": feed.board.stale_books(feed.now_ns()),
+            "updates": {verdict.value: count for verdict, count in engine.books.verdicts.items()},
+        },
         "never_heard": [name for name, key in feed.board.instruments().items() if key not in engine.keys],
         "recording": {
             "folder": str(recorder.folder),

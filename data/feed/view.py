@@ -19,12 +19,15 @@ from data.streams.tops import TopReading
 class Board:
     """Reads the engine's state at a moment. ``expected``: instruments that were asked for, heard of or not.
 
+    ``book_levels``: how many levels of each book are shown; 0: no books.
+
     A value is stale when the state says so (too old, never confirmed on this connection), and all of a venue's values
     are when its messages come late: more than ``times.late_seconds`` later than at best.
     """
 
-    def __init__(self, engine: Engine, times: FeedTimes, expected: Iterable[Key] = ()) -> None:
+    def __init__(self, engine: Engine, times: FeedTimes, expected: Iterable[Key] = (), book_levels: int = 0) -> None:
         self._engine = engine
+        self._book_levels = book_levels
         self._times = times
         self._names: dict[Key, str] = {}
         self._keys: dict[str, Key] = {}
@@ -72,6 +75,11 @@ class Board:
         stale_perps = {key for key, is_stale in zip(state.perps.keys, ages.any(axis=0), strict=True) if is_stale}
         return [name for name, key in self.instruments().items() if self._is_stale(key, stale_perps, now_ns)]
 
+    def stale_books(self, now_ns: int) -> list[str]:
+        """Names of the instruments whose book is out of step with the venue, too old or late."""
+        stale = set(self._engine.books.stale(now_ns))
+        return [name for name, key in self.instruments().items() if key in stale]
+
     def _is_stale(self, key: Key, stale_perps: Collection[Key], now_ns: int) -> bool:
         top = self._engine.state.top(key, now_ns)
         if top is None and self._engine.state.perps.row(key) is None:
@@ -111,11 +119,28 @@ class Board:
         if top is not None:
             fields |= {name: _top_field(top, name, is_late=is_late) for name in _TOP_FIELDS}
         settled = self._engine.settled.get(key)
+        book = {"book": self._book(key, now_ns, is_late=is_late)} if self._book_levels else {}
         return {
             "stale": not fields or any(field["stale"] for name, field in fields.items() if name != "interval_hours"),
             "late": is_late,
             "fields": fields,
             "settled": None if settled is None else {"time_ms": settled.settlement_ms, "rate": settled.rate},
+            **book,
+        }
+
+    def _book(self, key: Key, now_ns: int, *, is_late: bool) -> Mapping[str, Any]:
+        """The best levels of the book; none while it is out of step with the venue."""
+        book = self._engine.books.reading(key, now_ns, self._book_levels)
+        if book is None:
+            return _NO_BOOK
+        return {
+            "stale": book.stale or is_late,
+            "sequence": book.sequence,
+            "event_ms": book.event_ms,
+            "received_ms": book.received_ns // 1_000_000 or None,
+            "age_ms": round(book.age_seconds * 1000.0) if math.isfinite(book.age_seconds) else None,
+            "bids": book.bids,
+            "asks": book.asks,
         }
 
     def is_late(self, venue: str) -> bool:
@@ -124,6 +149,9 @@ class Board:
         return delay is not None and delay.late_ms > self._times.late_seconds * 1000.0
 
 
+_NO_BOOK: Mapping[str, Any] = {
+    "stale": True, "sequence": None, "event_ms": None, "received_ms": None, "age_ms": None, "bids": (), "asks": (),
+}  # fmt: skip
 # Our name of a field -> attribute of the reading.
 _PERP_FIELDS: Mapping[str, str] = {
     "mark": "mark",

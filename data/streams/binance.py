@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from crypto.errors import UsageError
-from data.streams.binance_parse import Parser, parse_depth_snapshot, parse_unwrapped, parser_of
+from data.streams.binance_parse import Parser, parse_combined, parse_depth_snapshot, parse_unwrapped, parser_of
 from data.streams.events import Event
 from data.streams.frames import DECODING_ERRORS, chunks, fail, not_offered
 from data.streams.protocol import Channel, ConnectionLimits, Frame, HeartbeatRule, Route, Subscription
@@ -109,6 +109,8 @@ class Binance:
         try:
             content = frame if isinstance(frame, bytes) else frame.encode()
             kind = route.kind
+            if kind == "linear" and (events := parse_combined(content)) is not None:
+                return events
             prefix = content[: content.find(b'"', _START, _LONGEST_NAME)]
             parser = _KNOWN[kind].get(prefix) or _parser(kind, prefix)
             return parser(kind, content)

@@ -50,6 +50,22 @@ class _Wrapped(msgspec.Struct, Generic[T], gc=False):
     data: T
 
 
+class _Combined(msgspec.Struct, gc=False):
+    """The same of USD-M, where each message says itself what it is (``e``): told apart while it is decoded."""
+
+    stream: str
+    data: (
+        messages.FuturesTop
+        | messages.Depth
+        | messages.TradeMessage
+        | messages.AggregateTrade
+        | messages.ForcedOrderMessage
+        | messages.ContractInfo
+        | messages.MarkPrice
+        | list[messages.MarkPrice]
+    )
+
+
 class _Messages(Generic[T]):
     """Parsers of one message type, bare and in the envelope of combined streams.
 
@@ -185,6 +201,16 @@ _WHOLE: Final[dict[str, _Messages[Any]]] = {
     "!forceOrder": _BY_EVENT["forceOrder"],
     "!contractInfo": _BY_EVENT["contractInfo"],
 }
+_COMBINED: Final = msgspec.json.Decoder(_Combined, strict=False).decode
+_CONVERSIONS: Final[dict[type, Callable[[str, Any], Sequence[Event]]]] = {
+    list: _marks,
+    messages.MarkPrice: _one_mark,
+    messages.Depth: _depth,
+    messages.TradeMessage: _trade,
+    messages.AggregateTrade: _aggregate_trade,
+    messages.ForcedOrderMessage: _forced_order,
+    messages.ContractInfo: _contract,
+}
 _PEEK: Final = msgspec.json.Decoder(messages.Peek, strict=False)
 _SNAPSHOT: Final = msgspec.json.Decoder(messages.DepthSnapshot, strict=False)
 
@@ -197,6 +223,17 @@ def parser_of(kind: str, stream: bytes) -> Parser:
         return _tops(kind).wrapped
     found = _WHOLE.get(symbol.decode("ascii", "replace")) or _BY_STREAM.get(name)
     return parse_unwrapped if found is None else found.wrapped
+
+
+def parse_combined(content: bytes) -> Sequence[Event] | None:
+    """Events of a combined-stream frame of USD-M, of the messages that are followed; None for any other frame."""
+    try:
+        data = _COMBINED(content).data
+    except msgspec.MsgspecError:
+        return None
+    if data.__class__ is messages.FuturesTop:
+        return (data,)
+    return _CONVERSIONS[data.__class__]("linear", data)
 
 
 def parse_unwrapped(kind: str, content: bytes) -> Sequence[Event]:

@@ -12,10 +12,25 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from data.streams.events import BookDelta, BookSnapshot, Level, TopOfBook
 from data.streams.verdict import Verdict
 
 MOST_WAITING: Final = 10_000
+
+
+class BookState(msgspec.Struct, frozen=True, array_like=True):
+    """A book as plain values. ``waiting``: changes that came before the snapshot which they need."""
+
+    key: tuple[str, str, str]
+    ready: bool
+    is_first: bool
+    sequence: int
+    event_ms: int | None
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    waiting: list[BookDelta]
 
 
 class _Side:
@@ -52,6 +67,9 @@ class _Side:
             del self._quantities[place]
         del self._order[:-depth]
 
+    def all(self) -> tuple[Level, ...]:
+        return self.best(len(self._order))
+
     def best(self, count: int) -> tuple[Level, ...]:
         places = self._order[: -count - 1 : -1]
         return tuple((self._sign * place, self._quantities[place]) for place in places)
@@ -83,6 +101,24 @@ class LocalBook:
         """Drop everything, as after a lost connection."""
         self._waiting.clear()
         self._drop()
+
+    def dump(self) -> BookState:
+        """Everything that is held, exactly."""
+        return BookState(
+            self._key, self.ready, self._is_first, self.sequence, self.event_ms, self._bids.all(), self._asks.all(),
+            list(self._waiting),
+        )  # fmt: skip
+
+    @classmethod
+    def restored(cls, state: BookState) -> LocalBook:
+        """The book of which ``dump`` gave the state."""
+        book = cls(*state.key)
+        book._bids.replace(state.bids)
+        book._asks.replace(state.asks)
+        book._waiting.extend(state.waiting)
+        book.ready, book._is_first = state.ready, state.is_first
+        book.sequence, book.event_ms = state.sequence, state.event_ms
+        return book
 
     def bids(self, count: int) -> tuple[Level, ...]:
         """Best ``count`` bids; none while not ready."""

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from data.streams.events import Event, PerpUpdate, TopOfBook, WholePerpUpdate
 from data.streams.perps import Key, PerpTable
@@ -115,12 +115,14 @@ class MarketState:
         )
 
 
-def _split(events: Sequence[Event]) -> tuple[list[WholePerpUpdate], Sequence[Event]]:
+def _split(events: Sequence[Event]) -> tuple[Sequence[WholePerpUpdate], Sequence[Event]]:
     """Updates that can go in together, and the rest in order."""
     if len(events) < _MANY:
         return [], events
+    if issubclass(type(events[0]), WholePerpUpdate) and len(set(map(type, events))) == 1:
+        return cast(Sequence[WholePerpUpdate], events), []
     of = next((found for found in map(type, events) if issubclass(found, WholePerpUpdate)), None)
     if of is None:
         return [], events
     whole: list[Any] = [event for event in events if event.__class__ is of]
-    return whole, [] if len(whole) == len(events) else [event for event in events if event.__class__ is not of]
+    return whole, [event for event in events if event.__class__ is not of]

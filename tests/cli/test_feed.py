@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from cli.app import run
 from data.feed.lock import take_lock
@@ -23,7 +24,14 @@ from data.feed.reading import RecordingReader
 from data.feed.recorder import Recorder, RecorderOptions
 from data.feed.segment import Kind
 from tests.conftest import ROOT
-from tests.contract.feed_server import Peer, VenueServer, binance_mark, binance_top
+from tests.contract.feed_server import (
+    Peer,
+    VenueServer,
+    binance_depth,
+    binance_depth_answer,
+    binance_mark,
+    binance_top,
+)
 
 NOW = 1_790_000_000_000
 SECRETS = {name: f"planted-{name.lower()}-9f3a" for name in ("CARRY_BINANCE_KEY", "CARRY_BINANCE_SECRET",
@@ -158,6 +166,63 @@ async def test_kill_9_at_any_moment_leaves_a_readable_recording_and_a_restart_do
     assert len(list(out.glob("*.feed"))) == 3
 
 
+async def connected(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The feed's socket, as soon as it listens."""
+    async with asyncio.timeout(120.0):
+        while True:
+            try:
+                return await asyncio.open_unix_connection(path)
+            except OSError:
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.asyncio
+async def test_books_are_kept_recorded_and_replayed(tmp_path: Path) -> None:
+    out = tmp_path / "feed"
+    answer = binance_depth_answer(100, {99.0: 1.0, 98.0: 2.0, 97.0: 3.0}, {101.0: 1.0})
+
+    async def depth(request: web.Request) -> web.Response:
+        assert request.path == "/fapi/v1/depth"
+        return web.json_response(answer)
+
+    async def books(peer: Peer) -> None:
+        if "market" not in peer.path:
+            assert peer.path == "/public/stream?streams=btcusdt@bookTicker/btcusdt@depth@100ms"
+            await peer.send(binance_depth(95, 105, 94, {99.5: 4.0}, {}))
+        await peer.stay()
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", depth)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with VenueServer(books) as venue:
+        feed = await start(
+            "--venue", "binance", "--symbol", "binance:linear:BTCUSDT", "--url", f"binance={venue.url}", "--book", "2",
+            "--rest-url", f"binance=http://127.0.0.1:{runner.addresses[0][1]}", "--out", str(out), "--no-settled",
+            "--json",
+        )  # fmt: skip
+        reader, writer = await connected(out / "feed.sock")
+        book: dict[str, Any] = {"stale": True}
+        async with asyncio.timeout(120.0):
+            while book["stale"]:
+                writer.write(b'{"get": "snapshot"}\n')
+                instruments = json.loads(await reader.readline())["instruments"]
+                book = instruments["binance:linear:BTCUSDT"]["book"]
+                await asyncio.sleep(0.05)
+        writer.close()
+        feed.send_signal(signal.SIGTERM)
+        printed, said = await feed.communicate()
+    await runner.cleanup()
+    assert feed.returncode == 0, said.decode()
+    assert (book["sequence"], book["bids"], book["asks"]) == (105, [[99.5, 4.0], [99.0, 1.0]], [[101.0, 1.0]])
+    summary = json.loads(printed)
+    assert summary["books"]["updates"] == {"needs-snapshot": 1, "applied": 1}
+    again = await start("replay", str(out), "--json")
+    printed, _ = await again.communicate()
+    assert json.loads(printed)["state"] == summary["state"]
+
+
 def test_replay_and_export_of_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "feed"
 
@@ -215,6 +280,14 @@ def marks(folder: Path) -> list[dict[str, Any]]:
         (["--symbol", "BTC/USDT"], "symbol 'BTC/USDT' of binance is no symbol of ours", 2),
         (["--venue", "binance", "--url", "binance=ws://127.0.0.1:99999"], "is no address: Port out of range", 2),
         (["--venue", "binance", "--url", "binance=ws://ho..st"], "is no address", 2),
+        (["--venue", "binance", "--book", "5"], "--book needs instruments", 2),
+        (["--venue", "okx", "--symbol", "BTCUSDT", "--book", "5"], "--book: books of okx are not kept", 2),
+        (
+            ["--symbol", "BTCUSDT", "--rest-url", "binance=ws://x:1"],
+            "--rest-url 'binance=ws://x:1' is not venue=http",
+            2,
+        ),
+        (["--symbol", "BTCUSDT", "--rest-url", "bybti=http://x:1"], "--rest-url bybti=...: bybti is not asked for", 2),
         (["--venue", "binance", "--url", "binance=ws://"], "is no scheme, host and port", 2),
         (["--venue", "binance", "--url", "binance=ws://me:planted@host"], "holds a name or password", 2),
         (["replay", "no-such-folder"], "no-such-folder does not exist", 4),

@@ -14,11 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from data.feed.book_reader import BookReader
 from data.feed.choice import adapters
 from data.feed.clock import FeedClock
 from data.feed.feed import Feed, FeedOptions, FeedPlan
 from data.feed.options import FeedTimes
 from data.feed.reading import RecordingReader
+from data.feed.recorder import RecorderOptions
 from data.feed.replay import replay
 from data.feed.segment import Kind
 from data.streams.binance import Binance
@@ -45,9 +47,9 @@ def binance_plan(url: str, channel: Channel = Channel.PERP, **limits: Any) -> Fe
     return FeedPlan(protocol, protocol.routes([Subscription("linear", channel, ("BTCUSDT",))]), (_key("binance"),))
 
 
-def bybit_plan(url: str) -> FeedPlan:
+def bybit_plan(url: str, channel: Channel = Channel.PERP) -> FeedPlan:
     protocol = Bybit(url)
-    return FeedPlan(protocol, protocol.routes([Subscription("linear", Channel.PERP, ("BTCUSDT",))]), (_key("bybit"),))
+    return FeedPlan(protocol, protocol.routes([Subscription("linear", channel, ("BTCUSDT",))]), (_key("bybit"),))
 
 
 def _key(venue: str) -> tuple[str, str, str]:
@@ -56,10 +58,20 @@ def _key(venue: str) -> tuple[str, str, str]:
 
 @asynccontextmanager
 async def running(
-    folder: Path, plan: FeedPlan, times: FeedTimes = TIMES, clock: FeedClock | None = None, socket: Path | None = None
+    folder: Path,
+    plan: FeedPlan,
+    times: FeedTimes = TIMES,
+    clock: FeedClock | None = None,
+    socket: Path | None = None,
+    books: BookReader | None = None,
+    segment_bytes: int = 1 << 20,
 ) -> AsyncIterator[Feed]:
     """A feed that runs; afterwards it was stopped, and its recording replayed to the same state."""
-    feed = Feed([plan], FeedOptions(folder / "out", seed=7, proxy=False, times=times, socket=socket), clock=clock)
+    options = FeedOptions(
+        folder / "out", seed=7, proxy=False, times=times, socket=socket, book_levels=3,
+        recorder=RecorderOptions(segment_bytes=segment_bytes),
+    )  # fmt: skip
+    feed = Feed([plan], options, clock=clock, book_reader=books)
     task = asyncio.create_task(feed.run())
     try:
         yield feed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ class VenueServer:
         self.sent_headers: list[list[tuple[str, str]]] = []
         self._server: Server | None = None
         self._hushed = asyncio.Event()
+        self._playing: list[asyncio.Future[None]] = []
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -94,6 +96,8 @@ class VenueServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
+        for playing in self._playing:
+            playing.cancel()  # an act that waits for its test, which may have failed
         for peer in self.peers:
             peer.connection.transport.abort()
         self._server.close()
@@ -133,10 +137,12 @@ class VenueServer:
         assert connection.request is not None
         peer = Peer(connection, connection.request.path, self._hushed)
         self.peers.append(peer)
-        try:
-            await act(peer)
-        except ConnectionClosed:
-            return  # the client went first
+        playing = asyncio.ensure_future(act(peer))
+        self._playing.append(playing)
+        await asyncio.wait({playing})
+        if not playing.cancelled():
+            with contextlib.suppress(ConnectionClosed):  # the client went first
+                playing.result()
 
 
 # --- messages in the venues' formats (data/streams names their sources) ---------------------------------------------
@@ -166,6 +172,36 @@ def bybit_ticker(symbol: str, kind: str, event_ms: int, cross_sequence: int, **d
         "topic": f"tickers.{symbol}", "type": kind, "data": {"symbol": symbol} | data, "cs": cross_sequence,
         "ts": event_ms,
     }  # fmt: skip
+
+
+Levels = Mapping[float, float]
+"""Price -> quantity."""
+
+
+def binance_depth(first: int, last: int, previous: int, bids: Levels, asks: Levels) -> dict[str, Any]:
+    """One USD-M ``depthUpdate`` of BTCUSDT in the envelope of combined streams."""
+    data = {
+        "e": "depthUpdate", "E": 1_790_000_000_000 + last, "T": 1_790_000_000_000 + last, "s": "BTCUSDT", "U": first,
+        "u": last, "pu": previous, "b": _levels(bids), "a": _levels(asks),
+    }  # fmt: skip
+    return {"stream": "btcusdt@depth@100ms", "data": data}
+
+
+def binance_depth_answer(last: int, bids: Levels, asks: Levels) -> dict[str, Any]:
+    """The REST answer of ``/fapi/v1/depth``."""
+    stamp = 1_790_000_000_000 + last
+    return {"lastUpdateId": last, "E": stamp, "T": stamp, "bids": _levels(bids), "asks": _levels(asks)}
+
+
+def bybit_book(kind: str, update: int, bids: Levels, asks: Levels) -> dict[str, Any]:
+    """One ``orderbook.50`` message of BTCUSDT; ``kind``: snapshot or delta."""
+    data = {"s": "BTCUSDT", "b": _levels(bids), "a": _levels(asks), "u": update, "seq": 7_961_638_724 + update}
+    stamp = 1_790_000_000_000 + update
+    return {"topic": "orderbook.50.BTCUSDT", "type": kind, "ts": stamp, "data": data, "cts": stamp - 4}
+
+
+def _levels(levels: Levels) -> list[list[str]]:
+    return [[f"{price:.2f}", f"{quantity:.3f}"] for price, quantity in levels.items()]
 
 
 BYBIT_WHOLE: Mapping[str, str] = {

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from data.streams.protocol import Channel
+from data.feed.feed import FeedPlan
+from data.streams.binance import Binance
+from data.streams.protocol import Channel, Subscription
 from tests.contract.feed_harness import MARKS, TIMES, binance_plan, recorded, running, until
 from tests.contract.feed_server import Peer, VenueServer
+from tests.contract.test_feed_books import Depth, reading
 
 FRAMES = 5000
 
@@ -38,4 +41,40 @@ async def test_five_thousand_recorded_frames_of_binance(tmp_path: Path, shared_d
         assert [held[name]["value"] for name in ("bid", "bid_quantity", "ask", "ask_quantity")] == [
             float(last[name]) for name in ("b", "B", "a", "A")
         ]
+    assert recorded(tmp_path) == frames
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("file", "kind", "path"), [("usdm", "linear", "/fapi/v1/depth"), ("spot", "spot", "/api/v3/depth")]
+)
+async def test_the_book_of_recorded_changes_and_their_snapshot_ends_at_the_venues_own_best_prices(
+    tmp_path: Path, shared_data: Path, file: str, kind: str, path: str
+) -> None:
+    with gzip.open(shared_data / "binance-raw-ws-20240808-hftbacktest" / f"{file}_btcusdt_20240808.gz", "rb") as lines:
+        played = [line.split(b" ", 1)[1].strip() for line in islice(lines, FRAMES)]
+    (snapshot,) = [json.loads(frame) for frame in played if frame.startswith(b'{"lastUpdateId"')]
+    frames = [frame for frame in played if not frame.startswith(b'{"lastUpdateId"')]
+    messages = [json.loads(frame)["data"] for frame in frames]
+    last_id = [message["u"] for message in messages if message.get("e") == "depthUpdate"][-1]
+    # A best price is published with each change: the last one up to the book's number holds at that number.
+    best = [message for message in messages if "B" in message and message["u"] <= last_id][-1]
+
+    async def play(peer: Peer) -> None:
+        await peer.send(*frames)
+        await peer.stay()
+
+    name, times = f"binance:{kind}:BTCUSDT", replace(TIMES, silence_scale=1.0, late_seconds=1e12)
+    async with VenueServer(play) as venue, reading(Depth(snapshot)) as books:
+        protocol = Binance(venue.url, venue.url)
+        routes = protocol.routes([Subscription(kind, Channel.BOOK, ("BTCUSDT",))])
+        plan = FeedPlan(protocol, routes, (("binance", kind, "BTCUSDT"),))
+        async with running(tmp_path, plan, times, books=books) as feed:
+            await until(lambda: feed.engine.counts.frames == len(frames) and not feed.status()["books"]["stale"])
+            held = feed.snapshot([name])["instruments"][name]["book"]
+            assert held["sequence"] == last_id
+            assert [held["bids"][0], held["asks"][0]] == [
+                (float(best["b"]), float(best["B"])), (float(best["a"]), float(best["A"])),
+            ]  # fmt: skip
+            assert "gap" not in feed.status()["books"]["updates"]
     assert recorded(tmp_path) == frames

@@ -23,9 +23,11 @@ from data.feed.feed import Feed, FeedOptions
 from data.feed.funding_reader import RestFundingReader
 from data.feed.names import our_symbol
 from data.feed.notes import settled_note, start_note
+from data.feed.readback import Wanted
 from data.feed.reading import RecordingReader
 from data.feed.recorder import Recorder, RecorderOptions
 from data.feed.replay import replay
+from data.feed.rest import RestClients
 from data.store.lake import Lake
 from data.store.series import Provenance, SeriesKey
 from tests.contract.feed_harness import PATIENCE, TIMES, until
@@ -67,6 +69,11 @@ async def serving(rest: Rest) -> AsyncIterator[Rest]:
         await server.wait_closed()
 
 
+def just(key: tuple[str, str, str], settlement_ms: int) -> Wanted:
+    """One settlement and nothing before it."""
+    return Wanted(key, settlement_ms - 60_000, settlement_ms, settlement_ms + 60_000)
+
+
 @pytest.mark.asyncio
 async def test_rates_of_binance_and_bybit_at_their_settlement() -> None:
     at = 1_709_856_000_000
@@ -77,12 +84,11 @@ async def test_rates_of_binance_and_bybit_at_their_settlement() -> None:
     async with (
         serving(binance),
         serving(bybit),
-        RestFundingReader({"binance": binance.url, "bybit": bybit.url}) as reader,
+        RestClients({"binance": binance.url, "bybit": bybit.url}) as clients,
     ):
-        first = await reader.settled(("binance", "linear", "BTCUSDT"), at)
-        second = await reader.settled(("bybit", "linear", "BTCUSDT"), at)
-    assert first is not None
-    assert second is not None
+        reader = RestFundingReader(clients)
+        (first,) = await reader.settled(just(("binance", "linear", "BTCUSDT"), at))
+        (second,) = await reader.settled(just(("bybit", "linear", "BTCUSDT"), at))
     assert (first.rate, first.mark, first.settlement_ms, first.event_ms) == (0.0001, 61_000.5, at, at + 3)
     assert (second.rate, second.mark, second.settlement_ms) == (-0.00015, None, at)
     assert binance.asked[0][0] == "/fapi/v1/fundingRate"
@@ -118,24 +124,24 @@ OTHERS: dict[str, tuple[str, str, Any, int, float, float | None]] = {
 async def test_rates_of_the_other_venues_at_their_settlement(venue: str) -> None:
     symbol, path, answer, event_ms, rate, mark = OTHERS[venue]
     rest = Rest(answer)
-    async with serving(rest), RestFundingReader({venue: rest.url}) as reader:
-        found = await reader.settled((venue, "linear", symbol), HOUR)
-        later = await reader.settled((venue, "linear", symbol), HOUR + 3_600_000)
-    assert found is not None
+    async with serving(rest), RestClients({venue: rest.url}) as clients:
+        (found,) = await RestFundingReader(clients).settled(just((venue, "linear", symbol), HOUR))
+        later = await RestFundingReader(clients).settled(just((venue, "linear", symbol), HOUR + 3_600_000))
     assert (found.venue, found.symbol, found.settlement_ms, found.event_ms) == (venue, symbol, HOUR, event_ms)
     assert (found.rate, found.mark) == (rate, mark)
-    assert later is None  # what it lists is of another settlement
+    assert later == []  # what it lists is of another settlement
     assert rest.asked[0][0] == path
 
 
 @pytest.mark.asyncio
 async def test_a_rate_that_is_not_there_yet_is_none_and_a_refusal_is_an_error() -> None:
-    async with serving(Rest([])) as rest, RestFundingReader({"binance": rest.url}) as reader:
-        assert await reader.settled(("binance", "linear", "BTCUSDT"), 1_709_856_000_000) is None
+    async with serving(Rest([])) as rest, RestClients({"binance": rest.url}) as clients:
+        wanted = just(("binance", "linear", "BTCUSDT"), 1_709_856_000_000)
+        assert await RestFundingReader(clients).settled(wanted) == []
     unknown = Rest({"code": -1121, "msg": "Invalid symbol."})
-    async with serving(unknown) as rest, RestFundingReader({"binance": rest.url}) as reader:
+    async with serving(unknown) as rest, RestClients({"binance": rest.url}) as clients:
         with pytest.raises(DataError, match="binance GET /fapi/v1/fundingRate"):
-            await reader.settled(("binance", "linear", "NOSUCH"), 1_709_856_000_000)
+            await RestFundingReader(clients).settled(just(("binance", "linear", "NOSUCH"), 1_709_856_000_000))
 
 
 @pytest.mark.asyncio
@@ -154,12 +160,12 @@ async def test_a_settlement_that_passes_is_read_back_recorded_and_replayed(tmp_p
             await asyncio.sleep(0.02)
 
     rest = Rest([], [row])  # not there at the first try
-    async with VenueServer(announcing) as venue, serving(rest), RestFundingReader({"binance": rest.url}) as reader:
+    async with VenueServer(announcing) as venue, serving(rest), RestClients({"binance": rest.url}) as clients:
         plans = make_plans([], ["binance:linear:BTCUSDT"], [], {"binance": venue.url})
         # Only the route of marks: the other stays out of this test.
         plans = [replace(plans[0], routes=[route for route in plans[0].routes if "market" in route.name])]
         times = replace(TIMES, settlement_waits=(0.0, 0.1, 0.2), silence_scale=1.0)
-        feed = Feed(plans, FeedOptions(tmp_path, proxy=False, times=times), reader)
+        feed = Feed(plans, FeedOptions(tmp_path, proxy=False, times=times), RestFundingReader(clients))
         task = asyncio.create_task(feed.run())
         await until(feed.engine.watch.dump)
         heard.set()
@@ -178,9 +184,8 @@ async def test_a_settlement_that_passes_is_read_back_recorded_and_replayed(tmp_p
 @pytest.mark.parametrize("venue", OTHERS)
 async def test_an_exported_rate_is_the_row_that_history_has_and_not_a_second_one(venue: str, tmp_path: Path) -> None:
     symbol, _, answer, event_ms, rate, mark = OTHERS[venue]
-    async with serving(Rest(answer)) as rest, RestFundingReader({venue: rest.url}) as reader:
-        found = await reader.settled((venue, "linear", symbol), HOUR)
-    assert found is not None
+    async with serving(Rest(answer)) as rest, RestClients({venue: rest.url}) as clients:
+        (found,) = await RestFundingReader(clients).settled(just((venue, "linear", symbol), HOUR))
     recorder = Recorder(tmp_path / "feed", RecorderOptions(), lambda: [start_note()])
     recorder.note(1, settled_note(found))
     recorder.close()

@@ -21,6 +21,7 @@ KEY = SeriesKey("bybit", "linear", "BTCUSDT", "funding")
 COUNT = 4000
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from data.sources.client import ClientOptions
@@ -29,6 +30,7 @@ from data.sources.series import SeriesOptions
 from data.store.lake import Lake
 
 request = FetchRequest("{name}", "funding", "linear", ("BTCUSDT",), {start}, None, "1h", SeriesOptions(flush_rows=200))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in a shell's background
 outcome = fetch(request, Lake(Path(sys.argv[2])), client_options=ClientOptions(base=sys.argv[1]))
 print(outcome.series[0].status)
 """

@@ -8,7 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from crypto.errors import DataError
-from data.feed.settlements import IntervalChange, SettlementReader, SettlementWatch, interval_words
+from data.feed.readback import SettlementReader, Wanted
+from data.feed.settled_log import SettledLog
+from data.feed.settlements import IntervalChange, SettlementWatch, interval_words
 from data.streams.events import FundingSettled
 
 KEY = ("binance", "linear", "BTCUSDT")
@@ -64,6 +66,29 @@ def test_a_feed_that_starts_soon_after_a_settlement_reads_it_back(after_ms: int,
     assert watch.take_due(at(EIGHT + after_ms + 1)) == []
 
 
+@pytest.mark.parametrize(
+    ("known_ms", "after_ms", "hours", "due", "unsure"),
+    [
+        # Of a contract that an earlier run knows, everything later is missing, however long ago it was.
+        (EIGHT - 16 * HOUR, 3 * HOUR, 8.0, [(KEY, EIGHT)], []),
+        (EIGHT, 3 * HOUR, 8.0, [], []),
+        # Without an interval there may have been one at the last full hour.
+        (EIGHT - 16 * HOUR, 3 * HOUR + 5, None, [], [(KEY, EIGHT + 3 * HOUR)]),
+        (EIGHT, 30_000, None, [], []),
+        (None, 30_000, None, [], [(KEY, EIGHT)]),
+        (None, 31 * 60_000, None, [], []),
+    ],
+)
+def test_settlements_of_the_time_before_the_first_word(
+    known_ms: int | None, after_ms: int, hours: float | None, due: list[object], unsure: list[object]
+) -> None:
+    watch = SettlementWatch()
+    if known_ms is not None:
+        watch.know(KEY, known_ms)
+    watch.seen(KEY, EIGHT + 8 * HOUR, hours, EIGHT + after_ms)
+    assert (watch.take_due(at(EIGHT + after_ms)), watch.take_unsure()) == (due, unsure)
+
+
 def test_settlements_that_passed_unseen_make_no_interval() -> None:
     """Off for 20 h of an 8 h contract: the step from the last one seen is 16 h, and nothing has changed."""
     watch = SettlementWatch()
@@ -71,6 +96,8 @@ def test_settlements_that_passed_unseen_make_no_interval() -> None:
                  (EIGHT + 32 * HOUR, EIGHT + 24 * HOUR))  # fmt: skip
     assert [watch.seen(KEY, next_ms, None, at_ms) for next_ms, at_ms in announced] == [None] * 4
     assert watch.take_due(at(EIGHT + 24 * HOUR)) == [(KEY, EIGHT), (KEY, EIGHT + 8 * HOUR), (KEY, EIGHT + 24 * HOUR)]
+    # At the first word there may just have been one; that of EIGHT + 16 h is among what is asked for at the second.
+    assert watch.take_unsure() == [(KEY, EIGHT - HOUR), (KEY, EIGHT + 21 * HOUR)]
 
 
 def test_a_settlement_that_is_moved_before_its_time_is_a_change_and_not_due() -> None:
@@ -83,52 +110,109 @@ def test_a_settlement_that_is_moved_before_its_time_is_a_change_and_not_due() ->
 
 
 class Venue:
-    """Answers what it is told to, in turn."""
+    """Answers what it is told to, in turn: an error, or settlements with their rates."""
 
-    def __init__(self, *answers: float | Exception | None) -> None:
+    def __init__(self, *answers: dict[int, float] | Exception) -> None:
         self.answers = list(answers)
-        self.asked: list[tuple[tuple[str, str, str], int]] = []
+        self.asked: list[Wanted] = []
 
-    async def settled(self, key: tuple[str, str, str], settlement_ms: int) -> FundingSettled | None:
-        self.asked.append((key, settlement_ms))
+    async def settled(self, wanted: Wanted) -> list[FundingSettled]:
+        self.asked.append(wanted)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        venue, kind, symbol = key
-        return answer and FundingSettled(
-            venue=venue, kind=kind, symbol=symbol, event_ms=settlement_ms, settlement_ms=settlement_ms, rate=answer
-        )
+        venue, kind, symbol = wanted.key
+        return [
+            FundingSettled(venue=venue, kind=kind, symbol=symbol, event_ms=at, settlement_ms=at, rate=rate)
+            for at, rate in answer.items()
+        ]
 
 
-async def read(venue: Venue, waits: tuple[float, ...]) -> tuple[SettlementReader, list[float], list[BaseException]]:
-    rates: list[float] = []
-    errors: list[BaseException] = []
-    reader = SettlementReader(venue, waits, at(EIGHT + 1), lambda event: rates.append(event.rate), errors.append)
-    reader.start(KEY, EIGHT)
-    async with asyncio.timeout(60.0):
-        while not (rates or errors or reader.missing):
-            await asyncio.sleep(0.001)
-    await reader.stop()
-    return reader, rates, errors
+class Desk:
+    """A reader and what came of it. ``held``: settlements that are held before it begins."""
+
+    def __init__(self, venue: Venue, waits: tuple[float, ...], now_ms: int, held: tuple[int, ...] = ()) -> None:
+        self.found: list[tuple[int, float]] = []
+        self.errors: list[BaseException] = []
+        self.log = SettledLog()
+        for settlement_ms in held:
+            self.log.add(KEY, settlement_ms)
+        self.reader = SettlementReader(venue, waits, at(now_ms), self.log, self._take, self.errors.append)
+
+    def _take(self, event: FundingSettled) -> None:
+        self.found.append((event.settlement_ms, event.rate))
+        self.log.add(KEY, event.settlement_ms)
+
+    async def read(self, settlement_ms: int, *, is_sure: bool = True) -> None:
+        """Until the reader has done with it."""
+        self.reader.start(KEY, settlement_ms, is_sure=is_sure)
+        async with asyncio.timeout(60.0):
+            while self.reader._tasks:
+                await asyncio.sleep(0.001)
+        await self.reader.stop()
 
 
 @pytest.mark.asyncio
 async def test_the_rate_is_asked_for_until_the_venue_has_it() -> None:
-    venue = Venue(None, DataError("HTTP 503", remedy="wait"), 0.0001, 0.5)
-    reader, rates, errors = await read(venue, (0.0, 0.01, 0.02, 0.03))
-    assert (rates, errors, reader.found) == ([0.0001], [], 1)
-    assert venue.asked == [(KEY, EIGHT)] * 3
+    venue = Venue({}, DataError("HTTP 503", remedy="wait"), {EIGHT: 0.0001}, {EIGHT: 0.5})
+    desk = Desk(venue, (0.0, 0.01, 0.02, 0.03), EIGHT + 1)
+    await desk.read(EIGHT)
+    assert (desk.found, desk.errors, desk.reader.found) == ([(EIGHT, 0.0001)], [], 1)
+    assert venue.asked == [Wanted(KEY, EIGHT - 60_000, EIGHT, EIGHT + 60_001)] * 3
+
+
+@pytest.mark.asyncio
+async def test_all_that_is_missing_since_the_last_one_that_is_held_is_asked_for_and_taken_once() -> None:
+    rates = {EIGHT - 16 * HOUR: 0.1, EIGHT - 8 * HOUR: 0.2, EIGHT: 0.3, EIGHT + 8 * HOUR: 0.4}
+    venue = Venue(DataError("HTTP 503", remedy="wait"), rates)
+    desk = Desk(venue, (0.0, 0.01), EIGHT + 9 * HOUR, held=(EIGHT - 24 * HOUR, EIGHT - 16 * HOUR))
+    await desk.read(EIGHT)
+    assert venue.asked == [Wanted(KEY, EIGHT - 16 * HOUR + 60_000, EIGHT, EIGHT + 9 * HOUR + 60_000)] * 2
+    assert desk.found == [(EIGHT - 8 * HOUR, 0.2), (EIGHT, 0.3), (EIGHT + 8 * HOUR, 0.4)]
+    await desk.read(EIGHT + 8 * HOUR)  # came with the other one: not asked for
+    assert len(venue.asked) == 2
+
+
+@pytest.mark.asyncio
+async def test_one_settlement_that_is_not_listed_yet_holds_back_none_that_is() -> None:
+    """The missed one is listed, the newest not yet: it is asked for again, from the one that is held now."""
+    venue = Venue({EIGHT - 8 * HOUR: 0.2}, {EIGHT: 0.3})
+    desk = Desk(venue, (0.0, 0.01), EIGHT + 1000, held=(EIGHT - 16 * HOUR,))
+    await desk.read(EIGHT)
+    assert desk.found == [(EIGHT - 8 * HOUR, 0.2), (EIGHT, 0.3)]
+    assert [wanted.since_ms for wanted in venue.asked] == [EIGHT - 16 * HOUR + 60_000, EIGHT - 8 * HOUR + 60_000]
+
+
+@pytest.mark.asyncio
+async def test_at_most_a_week_is_read_back_and_what_is_not_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    venue = Venue({EIGHT: 0.3})
+    desk = Desk(venue, (0.0,), EIGHT, held=(EIGHT - 10 * 24 * HOUR,))
+    await desk.read(EIGHT)
+    assert venue.asked[0].since_ms == EIGHT - 7 * 24 * HOUR
+    assert "settlements between 2026-09-11T16:00:00Z and 2026-09-14T16:00:00Z are not read back" in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_a_settlement_that_may_not_have_been_is_not_missed_when_the_venue_lists_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    venue = Venue({}, {})
+    desk = Desk(venue, (0.0, 0.01, 0.02), EIGHT + 10 * 60_000)
+    await desk.read(EIGHT, is_sure=False)
+    assert (len(venue.asked), desk.reader.missing, caplog.text) == (1, [], "")
 
 
 @pytest.mark.asyncio
 async def test_a_rate_that_never_comes_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    reader, rates, _ = await read(Venue(None, None), (0.0, 0.01))
-    assert rates == []
-    assert reader.missing == ["binance:linear:BTCUSDT 2026-09-21T16:00:00Z"]
+    desk = Desk(Venue({}, {}), (0.0, 0.01), EIGHT + 1)
+    await desk.read(EIGHT)
+    assert desk.found == []
+    assert desk.reader.missing == ["binance:linear:BTCUSDT 2026-09-21T16:00:00Z"]
     assert "the venue published no funding for 2026-09-21T16:00:00Z" in caplog.text
 
 
 @pytest.mark.asyncio
 async def test_an_error_of_our_own_is_not_swallowed() -> None:
-    _, _, errors = await read(Venue(ZeroDivisionError("ours")), (0.0,))
-    assert isinstance(errors[0], ZeroDivisionError)
+    desk = Desk(Venue(ZeroDivisionError("ours")), (0.0,), EIGHT + 1)
+    await desk.read(EIGHT)
+    assert isinstance(desk.errors[0], ZeroDivisionError)
