@@ -56,6 +56,12 @@ def replay(
     borrow_annual: Annotated[
         str, typer.Option("--borrow-annual", metavar=NUMBER, help="Yearly rate on borrowed coins (reverse).")
     ] = "0.05",
+    liquidity_gap: Annotated[
+        str,
+        typer.Option(
+            "--liquidity-gap", metavar=options.NUMBER, help="Fill of forced orders: 0 triggering mark, 1 bar's extreme."
+        ),
+    ] = "0.3",
     data: Annotated[
         Path | None, typer.Option("--data", help=f"Folder of the real data; else {DATA_VARIABLE}, else ../shared/data.")
     ] = None,
@@ -85,6 +91,7 @@ def replay(
         capital=inputs.positive("--capital", capital),
         naked_policy=_naked(naked),
         borrow_annual=inputs.not_negative("--borrow-annual", borrow_annual),
+        liquidity_gap=_share("--liquidity-gap", liquidity_gap),
     )
     books = question.books()
     with ExitStack() as stack:
@@ -121,6 +128,13 @@ def leverages_of(text: str) -> tuple[float, ...]:
     """Leverages from a list with commas, each once, ascending."""
     values = {inputs.positive("--perp-leverage", part.strip()) for part in text.split(",")}
     return tuple(sorted(values))
+
+
+def _share(flag: str, text: str) -> float:
+    value = inputs.not_negative(flag, text)
+    if value > 1:
+        raise UsageError(f"{flag} = {text} is above 1", remedy="give a share from 0 to 1")
+    return value
 
 
 def _directions(text: str) -> tuple[int, ...]:

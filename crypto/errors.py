@@ -56,6 +56,6 @@ class RefusedError(CarryError):
 
 
 class InsolventError(CarryError):
-    """A simulated wallet's equity fell below zero: the venue would have liquidated it before."""
+    """A simulated wallet's equity fell below zero, which ends a run."""
 
     exit_code = 7

@@ -56,19 +56,15 @@ def guarded_distance(variance_hourly: float, distance: float, sigmas: float) -> 
 
 
 @kernel
-def equity_for_distance(notional: float, maintenance_rate: float, distance: float) -> float:
-    """Margin equity at which an adverse move of ``distance`` (fraction) brings perps of ``notional`` to maintenance.
+def kept_fraction(closed_equity: float, surplus: float) -> float:
+    """Share of its pairs (0 to 1) that an account can keep so that its surplus after a stress is nothing, not negative.
 
-    E - N d = m N (1 + d), the short side's equation; for a long, whose notional falls, it asks for a little too much.
+    ``surplus``: with all pairs, after the stress (negative: missing); ``closed_equity``: without any. What a pair adds
+    to the surplus shrinks with it, so between both it is a line: closed + (surplus - closed) keep = 0.
     """
-    return notional * (distance * (1.0 + maintenance_rate) + maintenance_rate)
-
-
-@kernel
-def kept_fraction(equity: float, notional: float, maintenance_rate: float, distance: float) -> float:
-    """Share of perps (0 to 1) that ``equity`` carries at a liquidation ``distance``; the rest has to be closed."""
-    needed = equity_for_distance(notional, maintenance_rate, distance)
-    return max(0.0, min(1.0, equity / needed)) if needed > 0.0 else 1.0
+    if surplus >= 0.0:
+        return 1.0
+    return max(0.0, closed_equity / (closed_equity - surplus)) if closed_equity > 0.0 else 0.0
 
 
 @kernel

@@ -14,8 +14,6 @@ from crypto.compiled import kernel
 from crypto.pipeline.features import Features
 from crypto.pipeline.guards import (
     Guard,
-    equity_for_distance,
-    guarded_distance,
     kept_fraction,
     order_time,
     top_up_is_sooner,
@@ -83,7 +81,8 @@ class Account(NamedTuple):
     attention: int
     naked: int  # Reason for which the venue closed the perp leg; 0: hedged
     naked_ms: int  # since then
-    maintenance_rate: float  # maintenance margin of the perp wallet over its notional
+    closed_equity: float  # of the perp leg's wallet with its pairs closed; 0 unless a guard asks for margin
+    distance_surplus: float  # margin over maintenance at the distance to restore, negative: missing; 0 unless asked for
     concentration: float  # share of the venue's or asset's limit that is used
     asset_notional: float  # perp notional in the pair's asset, all pairs
     perp_lots_per_bar: float  # that can fill in a bar; infinite without a limit
@@ -320,23 +319,22 @@ def _restore_collateral(direction: int, features: Features, account: Account, fi
         amount = min(need, account.spot_cash)
         if amount > USEFUL_TOP_UP * need:
             return Target(_TRANSFER, direction, 0, 0, amount, _LOW)
-    if account.can_transfer or account.shared_wallet:
-        cut = need / (account.wallet_notional * (1.0 + rules.collateral_ratio))
-    else:
-        cut = 1.0 - account.margin_equity / (rules.collateral_ratio * account.wallet_notional)
+    # What selling all spot brings for the perps that are left; in one wallet coins count already, after their haircut.
+    freed = account.wallet_notional if account.can_transfer else 0.0
+    if account.shared_wallet:
+        freed = account.closed_equity - account.margin_equity
+    cut = need / (rules.collateral_ratio * account.wallet_notional + freed)
     return _shrink(direction, max(0.0, 1.0 - cut), _LOW, features, account, filters)
 
 
 @kernel
 def _restore_distance(direction: int, features: Features, account: Account, filters: Filters, rules: Any) -> Target:
     """Bring the account's liquidation distance back, by a transfer or by a cut of the pair, whichever helps sooner."""
-    target = guarded_distance(account.guard_variance, rules.restore_distance, rules.restore_sigmas)
-    rate, size = account.maintenance_rate, account.wallet_notional
-    keep = kept_fraction(account.margin_equity, size, rate, target)
+    keep = kept_fraction(account.closed_equity, account.distance_surplus)
     if account.can_transfer:
         if account.transfer_pending:
             return _nothing(_KEEP, _WAITING)
-        need = equity_for_distance(size, rate, target) - account.margin_equity
+        need = -account.distance_surplus
         amount = min(need, account.spot_cash)
         orders_ms = order_time(
             (1.0 - keep) * abs(account.perp_lots), account.perp_lots_per_bar, rules.latency_ms, rules.bar_ms

@@ -35,11 +35,16 @@ TRIP = np.dtype(
         ("borrow", "f8"),
         ("fees", "f8"),
         ("slippage", "f8"),
+        ("liquidation", "f8"),
+        ("adl", "f8"),
+        ("naked", "f8"),
         ("pnl", "f8"),
         ("hours", "f8"),
     ],
     align=True,
 )
+
+TRIP_COMPONENTS = ("basis", "delta", "funding", "borrow", "fees", "slippage", "liquidation", "adl", "naked")
 
 
 def daily_returns(time_ms: Integers, equity: Floats) -> Floats:
@@ -89,7 +94,7 @@ def fill_trips(trips: Any, time_ms: Integers, attribution: Floats, series: Float
             trip["close_basis_bps"] = series[-1, pair, 0]
         last = int((trip["close_ms"] - time_ms[0]) // bar_ms)
         total = attribution[first + 1 : last + 1, pair].sum(axis=0)
-        for name in ("basis", "delta", "funding", "borrow", "fees", "slippage"):
+        for name in TRIP_COMPONENTS:
             trip[name] = total[Component[name.upper()]]
         trip["pnl"] = total.sum()
         trip["hours"] = (trip["close_ms"] - trip["open_ms"]) / HOUR_MS

@@ -109,8 +109,8 @@ def _from_start(values: Any) -> Any:
 
 
 def _traded_value(ledger: Any, world: World) -> float:
-    """Absolute value of all fills, from the fee rows, which every fill has."""
-    fees = ledger[ledger["flow"] == int(Flow.FEE)]
+    """Absolute value of all fills, forced ones too, from the row of its fee that every fill has."""
+    fees = ledger[np.isin(ledger["flow"], (int(Flow.FEE), int(Flow.LIQUIDATION_FEE)))]
     legs = world.legs
     total = 0.0
     for leg in range(legs.size):
@@ -145,7 +145,10 @@ def _status(world: World, names: Names, time_ms: Any) -> str:
     if status == INSOLVENT:
         wallet = names.wallets[int(world.run[0].status_row)]
         when = iso(int(time_ms[-1]))
-        return f"stopped at {when}: the margin of wallet {wallet} was used up; a venue would have liquidated before"
+        cause = "borrowed coins and coins behind a unified wallet are not liquidated here"
+        if world.rules[0].margin_engine == 0:
+            cause = "a venue would have liquidated before"
+        return f"stopped at {when}: the margin of wallet {wallet} was used up; {cause}"
     return f"stopped at {iso(int(time_ms[-1]))}"
 
 

@@ -12,13 +12,15 @@ from crypto import basis
 from crypto.compiled import jit, kernel
 from crypto.pipeline import execution, features, portfolio, risk, signal
 from crypto.pipeline.features import Features
-from crypto.pipeline.portfolio import Account, Action, Filters, Target
+from crypto.pipeline.guards import guarded_distance
+from crypto.pipeline.portfolio import COLLATERAL_IS_LOW, LIQUIDATION_IS_NEAR, Account, Action, Filters, Target
 from crypto.pipeline.reasons import Reason
 from crypto.pipeline.signal import Signal
 from crypto.simulator.clock import send_transfer, transfer_pending
 from crypto.simulator.desk import commit, order_value, send
 from crypto.simulator.matching import fillable_lots
 from crypto.simulator.posting import note
+from crypto.simulator.reduction import closed_equity, surplus_at_distance
 from crypto.simulator.state import (
     CARRY_ANNUAL,
     DECISION,
@@ -39,7 +41,7 @@ from crypto.simulator.valuation import (
     spot_base,
     wallet_notional,
 )
-from crypto.simulator.watch import maintenance_rate, stop_work
+from crypto.simulator.watch import stop_work
 
 _KEEP, _OPEN, _TRANSFER = int(Action.KEEP), int(Action.OPEN), int(Action.TRANSFER)
 _LEG_TIMEOUT = int(Reason.LEG_TIMEOUT)
@@ -87,6 +89,11 @@ def account_of(world: World, pair: int) -> Account:
     perp_cash = free_margin(world, perp.wallet, perp.settle_asset)
     if in_account_currency:
         perp_cash = min(perp_cash, free_cash(world, perp.wallet))
+    closed, missing = 0.0, 0.0
+    if world.quotes[pair].attention & (LIQUIDATION_IS_NEAR | COLLATERAL_IS_LOW) != 0:
+        closed = closed_equity(world, 2 * pair + 1)
+        distance = guarded_distance(world.pairs[pair].guard_variance, rules.restore_distance, rules.restore_sigmas)
+        missing = surplus_at_distance(world, 2 * pair + 1, distance) if rules.margin_engine == 1 else 0.0
     return Account(
         run.equity,
         run.killed == 1,
@@ -107,7 +114,8 @@ def account_of(world: World, pair: int) -> Account:
         world.quotes[pair].attention,
         world.pairs[pair].naked,
         run.time_ms - world.pairs[pair].naked_since_ms,
-        maintenance_rate(world, 2 * pair + 1) if rules.margin_engine == 1 else 0.0,
+        closed,
+        missing,
         world.pairs[pair].concentration,
         in_asset,
         fillable_lots(world, 2 * pair + 1, run.instant - 1),

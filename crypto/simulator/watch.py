@@ -13,7 +13,7 @@ from crypto.pipeline.guards import FARTHEST, Guard, in_sigmas, latched_high, lat
 from crypto.pipeline.orders import OrderReason, OrderStatus
 from crypto.pipeline.reasons import Reason
 from crypto.simulator.desk import end_order, release
-from crypto.simulator.margin_check import maintenance_at, notional_at, profit_at, rise_hurts, tier_column
+from crypto.simulator.margin_check import maintenance_at, profit_at, rise_hurts, tier_column
 from crypto.simulator.posting import note
 from crypto.simulator.state import DISTANCE, GUARD_RELEASED, GUARD_TRIPPED, INVERSE, World
 from crypto.simulator.valuation import coin_collateral, perp_base, spot_base
@@ -324,16 +324,3 @@ def stop_work(world: World, pair: int) -> None:
     release(world, pair, 1.0)
     execution.abandon(world.pairs, pair)
     row.unhedged_since_ms = 0
-
-
-@kernel
-def maintenance_rate(world: World, leg: int) -> float:
-    """Maintenance margin of the account of ``leg`` over its notional, closing fees included; 0 without positions."""
-    legs = world.legs
-    needed, size = 0.0, 0.0
-    for other in range(1, legs.shape[0], 2):
-        same = legs[other].wallet == legs[leg].wallet and legs[other].settle_asset == legs[leg].settle_asset
-        if same and legs[other].lots != 0:
-            needed += maintenance_at(world, other, legs[other].value_price)
-            size += notional_at(world, other, legs[other].lots, legs[other].value_price)
-    return float(needed / size) if size > 0.0 else 0.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crypto.market import MarketHistory
-from crypto.settings import DataSettings, NakedPolicy, PairSettings, PriceSource, RunSettings, Settings
+from crypto.settings import DataSettings, MarginSettings, NakedPolicy, PairSettings, PriceSource, RunSettings, Settings
 from crypto.units import parse_iso
 from research.backtest import load
 from research.laboratory.book_story import Story, story_of, story_payload
@@ -19,11 +19,12 @@ from research.laboratory.episodes import Episode
 from research.laboratory.held_book import Book, check_book, run_book
 
 Advance = Callable[[], None]
+DEFAULT_GAP = MarginSettings().liquidity_gap
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayQuestion:
-    """What is replayed. ``directions``: +1 carry, -1 reverse."""
+    """What is replayed. ``directions``: +1 carry, -1 reverse. ``liquidity_gap``: as ``margin.liquidity_gap``."""
 
     episode: Episode
     resolution: str
@@ -34,6 +35,7 @@ class ReplayQuestion:
     capital: float
     naked_policy: NakedPolicy
     borrow_annual: float
+    liquidity_gap: float = DEFAULT_GAP
 
     def books(self) -> list[Book]:
         """One book for each direction and leverage; ``UsageError`` for one that can't be paid."""
@@ -73,6 +75,7 @@ def replay_settings(question: ReplayQuestion, lake: Path) -> Settings:
         data=DataSettings(lake=str(lake), valuation_price=source),
         pairs=question.pairs,
         signal=replace(base.signal, warmup_hours=24.0),
+        margin=replace(base.margin, liquidity_gap=question.liquidity_gap),
     )
 
 
@@ -104,6 +107,7 @@ def replay_payload(replay: Replay) -> dict[str, Any]:
         "pairs": [{"spot": pair.spot, "perp": pair.perp} for pair in question.pairs],
         "capital": question.capital,
         "naked_policy": question.naked_policy.value,
+        "liquidity_gap": question.liquidity_gap,
         "runs": [story_payload(story) for both in replay.stories for story in both],
     }
 

@@ -95,9 +95,14 @@ def _notes(replay: Replay) -> list[str]:
         "In a bar the margin is checked on the adverse extreme of the mark, in one pass; the spot leg is sold at the"
         " next open. What the naked leg gained or lost until then stands under Naked and is luck, not skill."
     )
+    gap = (
+        f"A forced order fills {question.liquidity_gap:.0%} of the way from the mark that triggers it to the bar's"
+        " extreme, which is an assumption without a source."
+    )
     notes = [
         f"Leverage is perp notional over equity of the perp wallet at the opening. {split}",
         guards,
+        gap,
         "A closed book is not opened again.",
         luck,
     ]

@@ -159,7 +159,7 @@ def _tiles(result: BacktestResult) -> str:
         (
             "Turnover",
             f"{number(get('turnover'))}\u00d7" if is_number(get("turnover")) else DASH,
-            "traded value / equity",
+            "traded value / equity, forced fills too",
         ),
     )
     items = "".join(

@@ -69,6 +69,8 @@ def test_people_get_a_table(scenario: Path, tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
+        (["replay", "--event", "2020-03-12", "--liquidity-gap", "1.5"], 2, "--liquidity-gap = 1.5 is above 1"),
+        (["replay", "--event", "2020-03-12", "--liquidity-gap", "-1"], 2, "--liquidity-gap = -1"),
         (["replay", "--event", "2008-09-15"], 2, "give one of 2020-03-12"),
         (["replay", "--event", "2020-03-12", "--resolution", "5m"], 2, "is not held for 2020-03-12"),
         (["replay", "--event", "2020-03-12", "--perp-leverage", "3,x"], 2, "--perp-leverage"),

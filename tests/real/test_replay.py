@@ -57,3 +57,19 @@ def test_the_night_of_2025_10_10_in_five_minutes(
     page = Path(found["files"]["report.html"]).read_text(encoding="utf-8")
     assert "The liquidations of 10 October" in page
     assert "SYNTHETIC" not in page
+
+
+def test_where_a_forced_order_fills_is_the_funds_matter_and_not_ours(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At no gap it fills at the mark less half a spread of 0.5 bp; the fund keeps or bears the rest in any case."""
+    arguments = ("2021-05-19", "--direction", "reverse", "--perp-leverage", "10", "--no-page", "--liquidity-gap")
+    near, far = (
+        of(replay(capsys, shared_data, tmp_path, *arguments, gap), "reverse", 10.0, guards=False)
+        for gap in ("0", "0.6")
+    )
+    mark = near["liquidation"]["mark_price"]
+    assert far["liquidation"]["mark_price"] == mark
+    assert near["liquidation"]["price"] == pytest.approx(mark * (1 - 0.5e-4), rel=1e-12)
+    assert far["liquidation"]["price"] < 0.998 * mark
+    assert far["equity_left"] == pytest.approx(near["equity_left"], abs=1e-9)

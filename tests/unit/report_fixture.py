@@ -87,7 +87,7 @@ def tiny_trips() -> np.ndarray:
     """One closed round trip with a gain of 5."""
     when = (START, START + 2 * HOUR, 0, Reason.FUNDING_FLIP)
     components = (-2.5, 0.0, 8.0, 0.0, -0.5, 0.0)
-    return np.array([(0, 1, *when, 0.01, 500.0, 4.0, 6.0, *components, 5.0, 2.0)], dtype=TRIP)
+    return np.array([(0, 1, *when, 0.01, 500.0, 4.0, 6.0, *components, 0.0, 0.0, 0.0, 5.0, 2.0)], dtype=TRIP)
 
 
 def two_year_result(hours: int = 2 * 365 * 24, seed: int = 11, **changes: Any) -> BacktestResult:
@@ -291,7 +291,8 @@ class _Market:
             reason = (Reason.FUNDING_FLIP, Reason.BASIS_BLOWOUT, Reason.PAIR_DRAWDOWN)[int(self.random.integers(3))]
             times = (int(self.time_ms[start]), int(self.time_ms[end]), int(is_open), Reason.NONE if is_open else reason)
             basis = (self.basis_bps[start, pair], self.basis_bps[end, pair])
-            rows.append((pair, 1, *times, 0.56, 28_000.0, *basis, *parts[:6], parts.sum(), float(end - start)))
+            named = parts[[*range(6), 8, 9, 10]]
+            rows.append((pair, 1, *times, 0.56, 28_000.0, *basis, *named, parts.sum(), float(end - start)))
         return np.array(rows, dtype=TRIP)
 
 

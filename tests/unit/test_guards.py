@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from crypto.units import HOUR_MS, iso
 from research.backtest import run_backtest
 from tests.markets import (
     BTC,
+    BTC_BYBIT,
     ETH,
     NO_FEES,
     START,
@@ -44,15 +46,19 @@ LOOSE = {"pair_drawdown": 1.0, "basis_blowout_bps": 100_000.0, "flip_annual": -1
 
 class TestAmounts:
     def test_the_worked_example(self) -> None:
-        assert guards.equity_for_distance(1000.0, 0.004, 0.2) == pytest.approx(204.80)
-        assert guards.kept_fraction(60.0, 1000.0, 0.004, 0.2) == pytest.approx(60 / 204.80)
+        """60 behind a short of 1,000: at +20 % it lacks 1,000 x 0.2 + 0.004 x 1,200 - 60 = 144.80."""
+        assert guards.kept_fraction(60.0, -144.80) == pytest.approx(60 / 204.80)
 
-    def test_equity_put_back_gives_the_distance(self) -> None:
-        equity = guards.equity_for_distance(1000.0, 0.01, 0.15)
-        assert equity - 1000 * 0.15 == pytest.approx(0.01 * 1000 * 1.15)
+    def test_what_is_kept_has_no_surplus_left(self) -> None:
+        closed, surplus = Fraction(1500), Fraction(-1968, 10)
+        keep = Fraction(guards.kept_fraction(float(closed), float(surplus)))
+        assert float(closed + (surplus - closed) * keep) == pytest.approx(0.0, abs=1e-9)
 
-    def test_enough_equity_keeps_everything(self) -> None:
-        assert guards.kept_fraction(1000.0, 1000.0, 0.004, 0.2) == 1.0
+    @pytest.mark.parametrize(("closed", "surplus", "keep"), [(1.0, 0.0, 1.0), (1.0, 5.0, 1.0), (-1.0, -2.0, 0.0)])
+    def test_enough_keeps_everything_and_nothing_keeps_nothing(
+        self, closed: float, surplus: float, keep: float
+    ) -> None:
+        assert guards.kept_fraction(closed, surplus) == keep
 
     def test_sigmas_are_daily(self) -> None:
         assert guards.in_sigmas(0.12, 0.01**2) == pytest.approx(0.12 / (0.01 * math.sqrt(24)))
@@ -149,6 +155,59 @@ class TestDistance:
     def test_the_pair_is_cut_where_the_transfer_takes_longer(self) -> None:
         result = self.run(400.0, delay_ms=7_200_000)
         assert self.first_decision(result)["action"] == "reduce"
+
+    @pytest.mark.parametrize("compiled", [False, True])
+    def test_a_unified_wallet_is_cut_by_what_is_missing_and_no_more(self, compiled: bool) -> None:
+        """Coins count by half, tier 0.33 %: Q coins, hedged at any price, are liquidated at 1,500 = Q P (0.5 + 0.0033).
+
+        At 280 that is near; 336 is 20 % away, so 1,500 / (336 x 0.5033) = 8.87 coins stay of about 10. Without the
+        coins' own rise it would seem as if 100 of equity backed 2,800, and most of the pair had to go.
+        """
+        settings = make_settings(
+            [BTC_BYBIT],
+            {"bybit:unified": {"USDT": 1500.0}},
+            margin={"engine": MarginEngine.VENUE, "collateral_ratio": {"bybit": {"BTC": 0.5}}},
+            fees={"override": {key: {"maker": 0.0, "taker": 0.0} for key in BTC_BYBIT}},
+            signal={**KEEN, **LOOSE},
+            risk={"max_pair_fraction": 1.0, "min_sigmas": 0.0, "restore_sigmas": 0.0, "max_asset_fraction": 100.0,
+                  "max_gross_leverage": 100.0, "max_venue_fraction": 1.0, "concentration_band": 100.0},
+            portfolio={"collateral_ratio": 0.5, "min_collateral_ratio": 0.0001, "max_collateral_ratio": 50.0,
+                       "resize_band": 0.0, "deploy": 1.0},
+        )  # fmt: skip
+        path = np.array([100.0, 100.0, 100.0, 280.0, 280.0, 280.0, 280.0])
+        result = run_backtest(settings, one_pair(BTC_BYBIT, path, due=settlements([1.0], 1e-3)), compiled=compiled)
+        held = np.abs(result.perp_value[:, 0]) / path
+        assert held[2] == pytest.approx(9.96, abs=0.02)
+        (tripped,), (released,) = events(result, "guard_tripped"), events(result, "guard_released")
+        assert tripped["reason"] == released["reason"] == "liquidation_near"
+        assert held[-1] == pytest.approx(1500 / (336 * 0.5033), abs=2e-3)
+        assert released["value"] == pytest.approx(0.2, abs=3e-4)
+        assert events(result, "liquidation") == []
+
+    @pytest.mark.parametrize("compiled", [False, True])
+    def test_low_collateral_of_a_unified_wallet_is_restored_in_one_cut(self, compiled: bool) -> None:
+        """1,500 of equity less half of Q P, lost to the haircut, is wanted to be half of the perps' Q P: Q P = 1,500.
+
+        So of the 2,240 at a price of 225 a third goes. A sale brings half its value, not all of it.
+        """
+        settings = make_settings(
+            [BTC_BYBIT],
+            {"bybit:unified": {"USDT": 1500.0}},
+            margin={"engine": MarginEngine.VENUE, "collateral_ratio": {"bybit": {"BTC": 0.5}}},
+            fees={"override": {key: {"maker": 0.0, "taker": 0.0} for key in BTC_BYBIT}},
+            signal={**KEEN, **LOOSE},
+            risk={"max_pair_fraction": 1.0, "min_sigmas": 0.0, "restore_sigmas": 0.0, "min_distance": 0.0,
+                  "restore_distance": 0.0, "max_asset_fraction": 100.0, "max_gross_leverage": 100.0,
+                  "concentration_band": 100.0},
+            portfolio={"collateral_ratio": 0.5, "min_collateral_ratio": 0.2, "max_collateral_ratio": 50.0,
+                       "resize_band": 0.0, "deploy": 1.0},
+        )  # fmt: skip
+        path = np.array([100.0, 100.0, 100.0, 225.0, 225.0, 225.0, 225.0])
+        result = run_backtest(settings, one_pair(BTC_BYBIT, path, due=settlements([1.0], 1e-3)), compiled=compiled)
+        cuts = [entry for entry in events(result, "decision") if entry["reason"] == "collateral_low"]
+        assert [entry["action"] for entry in cuts] == ["reduce"]
+        assert abs(result.perp_value[-1, 0]) == pytest.approx(1500.0, abs=0.5)
+        assert result.collateral_ratio[-1, 0] == pytest.approx(0.5, abs=1e-3)
 
     def test_without_the_guard_the_venue_liquidates(self) -> None:
         wallets = {"binance:spot": {"USDT": 1000.0}, "binance:linear": {"USDT": 300.0}}

@@ -22,7 +22,7 @@ from tests.markets import BTC, START, make_settings, move, one_pair, run_script
 SEEN = Features(START, 100.0, 100.0, 0.0, 0.0, 1e-5, 0.1, 1e-4, 0.0, True, True, True)
 FLAT = Account(
     1_000.0, False, 600.0, 400.0, False, True, False, 400.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0, 0, 0, 0, 0.0, 0.0, 0.0,
-    math.inf, 0.0, 0.0,
+    0.0, math.inf, 0.0, 0.0,
 )  # fmt: skip
 FILTERS = Filters(1.0, 0.01, 0.0, 0.0, 1, 5.0, False, False, 0.01, 0.0, 0.0, 1, 1, 5.0, False)
 OPEN = Target(int(Action.OPEN), 1, 300, -300, 0.0, int(Reason.ENTER_LONG_SPOT))  # 3 units: 300 of notional

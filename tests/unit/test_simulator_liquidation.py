@@ -105,6 +105,18 @@ class TestTrigger:
     def test_without_the_engine_the_run_ends_where_the_wallet_is_used_up(self) -> None:
         result = run(settings_of(margin={"engine": MarginEngine.OFF}), one_pair(BTC, path(150.0, 150.0)))
         assert result.status.startswith("stopped")
+        assert result.status.endswith("was used up; a venue would have liquidated before")
+
+    def test_with_the_engine_nobody_says_that_a_venue_would_have_liquidated(self) -> None:
+        """10 borrowed BTC sold at 100 leave 2,000; at 300 they cost 3,000, and no margin level is kept for them."""
+        borrow = {"enabled": True, "hourly_rate": {"binance": {"BTC": 0.0}}}
+        history = one_pair(BTC, path(300.0, 300.0))
+        result = run(settings_of(borrow=borrow), history, enter(-1_000_000, 100_000))
+        assert result.status.startswith(
+            "stopped at 2024-01-01T04:00:00Z: the margin of wallet binance:spot was used up"
+        )
+        assert "would have liquidated" not in result.status
+        assert "borrowed coins" in result.status
 
     def test_funding_that_drains_the_margin_moves_the_liquidation_price(self) -> None:
         """A payment of 10 x 100 x 10 % = 100 leaves 200: 1200 = 10.04 P."""
@@ -138,6 +150,28 @@ class TestMoney:
         assert forced["lots"].tolist() == [100_000]
         assert forced["reason"].tolist() == [int(OrderReason.LIQUIDATED)]
         assert forced["average_price"] == pytest.approx([LIQUIDATION_PRICE], rel=1e-12)
+
+    def test_a_forced_fill_is_turnover(self) -> None:
+        """Spot and perp of 1,000 each, then 10 x 129.48 bought by force, after which all margin left is the fund's."""
+        result = run(settings_of(fee=0.02), one_pair(BTC, path(150.0, 150.0)))
+        equity = [1300.0] * 4 + [10 * 150.0] * 2
+        assert result.equity == pytest.approx(equity, rel=1e-9)
+        traded = 2000.0 + 10 * LIQUIDATION_PRICE
+        assert result.summary["turnover"] == pytest.approx(traded / np.mean(equity), rel=1e-9)
+
+    def test_forced_fills_without_a_fee_and_in_parts_are_turnover_too(self) -> None:
+        """A spot lot is 0.00001 BTC, a perp lot 0.0001; by the orders, which the figure is not made of."""
+        result = run(settings_of(fee=0.0), one_pair(BTC, path(150.0, 150.0)))
+        assert len(events(result, "liquidation")) > 1
+        size = np.abs(result.orders["filled_lots"]) * np.where(result.orders["leg"] == 0, 1e-5, 1e-4)
+        traded = float(np.sum(size * result.orders["average_price"]))
+        assert result.summary["turnover"] * np.mean(result.equity) == pytest.approx(traded, rel=1e-9)
+
+    def test_components_of_a_round_trip_add_up_to_its_profit(self) -> None:
+        result = run(settings_of(fee=0.02), one_pair(BTC, path(150.0, 150.0)))
+        assert result.trips["liquidation"] == pytest.approx([-MAINTENANCE], abs=1e-9)
+        parts = ("basis", "delta", "funding", "borrow", "fees", "slippage", "liquidation", "adl", "naked")
+        assert sum(result.trips[name][0] for name in parts) == pytest.approx(result.trips["pnl"][0], abs=1e-9)
 
     @pytest.mark.parametrize("gap", [0.0, 0.3, 1.0])
     @pytest.mark.parametrize("fee", [0.0, 0.001, 0.02])
