@@ -18,7 +18,7 @@ from cli.options import NUMBER, flattened
 from crypto.errors import UsageError
 from crypto.instruments import Kind
 from crypto.worked import inputs
-from crypto.worked.adl import lot_size
+from crypto.worked.adl_queue import lot_size
 
 if TYPE_CHECKING:
     from research.laboratory.adl_study import AdlStudy
