@@ -12,6 +12,7 @@ from crypto.simulator.hosted import HostedExchange
 from crypto.simulator.setup import build
 from crypto.units import DAY_MS
 from crypto.venues.registry import instrument
+from data.lean_folder.custom_series import check_custom_series
 from data.lean_market import load_lean_market
 from data.settings import load_settings
 from data.tiers import tiers_of
@@ -44,12 +45,14 @@ class CarryAlgorithm(QCAlgorithm):
             raise RefusedError("this version only runs backtests", remedy="run it with lean backtest, not lean live")
         self.run_settings = settings = load_settings(ROOT / parameters.config, parameters.settings)
         check_conventions(settings)
-        self.market = market = load_lean_market(Path(Globals.data_folder), settings)
-        setup = build(settings, market, tiers_of(settings))
+        data_folder = Path(Globals.data_folder)
+        self.market = market = load_lean_market(data_folder, settings)
+        setup = build(settings, market, tiers_of(settings, ROOT))
 
         self.order_desk = OrderDesk(self)
         self.exchange = HostedExchange(setup, self.order_desk.send)
         instruments = tuple(instrument(key, settings.instruments) for key in setup.names.instruments)
+        check_custom_series(data_folder, instruments, parameters.series)
         self.legs = LegBook(self.exchange, instruments)
         self.feed = BarFeed(self.exchange, self.legs, market, settings, self._decide)
         self.order_desk.connect(self.exchange, self.legs, self.feed)
@@ -70,9 +73,9 @@ class CarryAlgorithm(QCAlgorithm):
         self.set_end_date(moment(feed.end_ms - 1))
         cash = starting_cash(self.exchange)
         currency = settings.run.account_currency
-        self.set_account_currency(currency, cash.pop(currency, 0.0))
-        for asset, amount in cash.items():
-            self.set_cash(asset, amount)
+        self.set_account_currency(currency, cash.pop(currency, (0.0, 1.0))[0])
+        for asset, (amount, price) in cash.items():
+            self.set_cash(asset, amount, price)
         self.settings.trading_days_per_year = 365
         self.settings.minimum_order_margin_portfolio_percentage = 0
         self.set_brokerage_model(CarryBrokerage(settings, self.exchange, self.legs, self.order_desk, feed))
@@ -102,12 +105,15 @@ class CarryAlgorithm(QCAlgorithm):
         self.exchange.begin_turn()
         for pair in range(len(self.exchange.world.pairs)):
             self.exchange.decide(pair, self.signal_model, self.allocator, self.risk_guard)
+        self.exchange.rearm_as_planned()
 
     def on_order_event(self, order_event: OrderEvent) -> None:
         """Fills and refusals go into the ledger at the time they happen, which may be before ``on_data``."""
         self.order_desk.on_event(order_event)
 
-    def on_margin_call(self, requests: list[SubmitOrderRequest]) -> list[SubmitOrderRequest]:  # type: ignore[override]
+    def on_margin_call(  # type: ignore[override]  # the stub says None, for which a real engine ends the run (C.4)
+        self, requests: list[SubmitOrderRequest]
+    ) -> list[SubmitOrderRequest]:
         """Only where Lean's own margin calls are switched on again: both legs of a pair shrink together."""
         return whole_pairs(self.legs.legs, requests)
 

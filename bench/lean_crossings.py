@@ -146,17 +146,16 @@ def _calls_into_python(securities: Any) -> int:
 def _quietly(algorithm: Any, now: Any, bars: dict[Any, Any], is_first: bool, found: Counter[tuple[str, str]]) -> None:
     """One slice, counting only what main.py and models/ read."""
     lean = engine.lean
-    _set_clock(now)
-    for security in algorithm.double_securities:
-        security.bar = bars.get(security)
-        security.price, security.volume = security.bar.close, security.bar.volume
+    lean.double_set_time(now)
+    for security, bar in bars.items():
+        security.double_take(bar)
     algorithm.current_slice = lean.Slice(lean.TradeBars({item.symbol: bar for item, bar in bars.items()}))
     asked = [
         (item.margin_interest_rate_model, lean.MarginInterestRateParameters(item, now))
         for item in algorithm.double_securities
         if not is_first
     ]
-    engine.scan(algorithm)
+    algorithm.double_scan()
     with counted(found):
         for model, given in asked:
             model.apply_margin_interest_rate(given)
@@ -211,14 +210,10 @@ def _held_micros(folder: Path) -> float:
 
 def _show(now: Any, bars: tuple[tuple[Any, Any], ...]) -> None:
     """Set the double's clock and prices to a slice."""
-    _set_clock(now)
+    engine.lean.double_set_time(now)
     for security, bar in bars:
         security.price = bar.close
         security.volume = bar.volume
-
-
-def _set_clock(now: Any) -> None:
-    engine.lean._NOW[0] = now  # noqa: SLF001 - the double's clock
 
 
 def _double_seconds(algorithm: Any, slices: list[tuple[Any, Any, Any]]) -> float:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli import console
+from cli.output import writable_folder
 from crypto.errors import InsolventError
 from data.settings import load_settings
 from research.backtest import BUNDLED_SAMPLE, FinishedRun, backtest, lake_of
@@ -63,6 +64,7 @@ def run(
     if no_report:
         changes.append("output.report=false")
     settings = load_settings(config, changes, instruments or ())
+    writable_folder(Path(settings.output.directory))
     if lake_of(settings) == BUNDLED_SAMPLE:
         console.note("Input: the bundled sample market. It is SYNTHETIC; its results say nothing about real markets.")
     finished = backtest(settings, compiled=not python, stage=console.progress, announce=console.note)

@@ -23,6 +23,7 @@ from cli.feed_view import (
     show,
     summary,
 )
+from cli.output import writable_folder
 from crypto.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ Settled = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the random part of waits between connection attempts.")]
 Recording = Annotated[Path, typer.Argument(help="Folder of a recording, or one of its segments.")]
-LakeOption = Annotated[Path, typer.Option("--lake", help="Folder of the lake.")]
+LakeOption = Annotated[Path, typer.Option("--lake", callback=writable_folder, help="Folder of the lake.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -7,25 +7,20 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
-from cli.console import JsonFlag, emit, note, out, progress
+from cli.console import JsonFlag, note, progress
+from cli.fetch_view import emit_file, emit_series
+from cli.output import writable_folder
 from crypto.errors import OutputError, UsageError
-from crypto.units import DAY_MS, iso, parse_iso
+from crypto.units import DAY_MS, parse_iso
 from data.store.lake import Lake
 
 if TYPE_CHECKING:
     from data.credentials import Credentials
     from data.sources.client import ClientOptions
-    from data.sources.filters import MarketsOutcome
-    from data.sources.job import FetchOutcome, SeriesOutcome
-    from data.sources.tier_file import TiersOutcome
 
 Venue = Annotated[str, typer.Option("--venue", help="binance, bybit, okx, hyperliquid or dydx.")]
 Symbols = Annotated[list[str] | None, typer.Option("--symbol", help="Symbol such as BTCUSDT; repeatable.")]
@@ -33,23 +28,46 @@ Assets = Annotated[list[str] | None, typer.Option("--symbol", help="Asset such a
 All = Annotated[bool, typer.Option("--all", help="Every perpetual (or spot pair) of the kind that trades now.")]
 From = Annotated[str, typer.Option("--from", help="First day or instant, ISO, UTC.")]
 To = Annotated[str, typer.Option("--to", help="End, excluded; else up to now.")]
-Kind = Annotated[str, typer.Option("--kind", help="spot, linear or inverse.")]
+Kind = Annotated[str, typer.Option("--kind", help="spot (bars and markets only), linear or inverse.")]
 Perpetual = Annotated[str, typer.Option("--kind", help="linear or inverse.")]
 Timeframe = Annotated[str, typer.Option("--timeframe", help="Length of the bars, for example 1m or 1h.")]
-SourceOption = Annotated[str, typer.Option("--source", help="auto, archive (bulk files first) or rest.")]
+SourceOption = Annotated[
+    str,
+    typer.Option(
+        "--source",
+        help="auto: whole past months from the bulk archive where there is one, else REST; archive: also contracts "
+        "that are not listed any more; rest: REST alone.",
+    ),
+]
 Replace = Annotated[bool, typer.Option("--replace", help="Let fetched rows win over held ones that contradict them.")]
 AtOnce = Annotated[int, typer.Option("--at-once", min=1, help="Symbols that are fetched at the same time.")]
 BaseUrl = Annotated[str, typer.Option("--base-url", help="Scheme and host instead of the venue's own, for a proxy.")]
 Keys = Annotated[
     Path | None, typer.Option("--credentials", help="TOML file with keys; only you may have rights to it.")
 ]
-LakeOption = Annotated[Path, typer.Option("--lake", help="Folder of the lake.")]
+LakeOption = Annotated[Path, typer.Option("--lake", callback=writable_folder, help="Folder of the lake.")]
 
 DEFAULT_LAKE = Path("data/lake")
 EXIT_PARTIAL = 4
-_GAPS_SHOWN = 8
-_LEFT_OUT_SHOWN = 5
-_COLOURS = {"complete": "green", "partial": "yellow", "failed": "bold red"}
+_PRICES = {
+    "bars": """Fetch traded bars.
+
+    Binance's past months come from its bulk archive, checksums verified, the rest from REST. Bars that are not over are
+    left out. Exit code 4 when a symbol stayed partial: what was fetched is kept, and the same command goes on.
+
+    Example: carry fetch bars --venue binance --symbol BTCUSDT --kind spot --from 2020-01-01 --timeframe 1h
+    """,
+    "mark": """Fetch bars of the mark price: binance, bybit, okx.
+
+    Runs pay a settlement whose row has no mark price (Binance's archive) on the open of the mark bar of that instant.
+
+    Example: carry fetch mark --venue bybit --symbol BTCUSDT --symbol ETHUSDT --from 2023-01-01
+    """,
+    "index": """Fetch bars of the index price: binance, bybit, okx.
+
+    Example: carry fetch index --venue binance --symbol BTCUSDT --from 2024-01-01
+    """,
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -59,81 +77,36 @@ def register(app: typer.Typer) -> None:
         help="Fetch history, filters and tiers from venues into the lake. A stopped fetch goes on where it was."
         "\n\nExample: carry fetch funding --venue binance --symbol BTCUSDT --from 2020-01-01",
     )
-    for command in (fetch_bars, fetch_mark, fetch_index, fetch_funding, fetch_borrow, fetch_markets, fetch_tiers):
+    for series, words in _PRICES.items():
+        group.command(series)(_fetch_prices(series, words))
+    for command in (fetch_funding, fetch_borrow, fetch_markets, fetch_tiers):
         group.command(command.__name__.removeprefix("fetch_"))(command)
     app.add_typer(group, name="fetch")
 
 
-def fetch_bars(
-    venue: Venue,
-    start: From,
-    symbol: Symbols = None,
-    every: All = False,
-    to: To = "",
-    kind: Kind = "linear",
-    timeframe: Timeframe = "1h",
-    source: SourceOption = "auto",
-    replace: Replace = False,
-    at_once: AtOnce = 8,
-    base_url: BaseUrl = "",
-    lake: LakeOption = DEFAULT_LAKE,
-    json: JsonFlag = False,
-) -> None:
-    """Fetch traded bars.
+def _fetch_prices(series: str, words: str) -> Callable[..., None]:
+    """The command of a series of bars: bars, mark and index take the same flags."""
 
-    Binance's months come from its bulk archive, checksums verified, the rest from REST. Bars that are not over are left
-    out. Exit code 4 when a symbol stayed partial: what was fetched is kept, and the same command goes on.
+    def command(
+        venue: Venue,
+        start: From,
+        symbol: Symbols = None,
+        every: All = False,
+        to: To = "",
+        kind: Kind = "linear",
+        timeframe: Timeframe = "1h",
+        source: SourceOption = "auto",
+        replace: Replace = False,
+        at_once: AtOnce = 8,
+        base_url: BaseUrl = "",
+        lake: LakeOption = DEFAULT_LAKE,
+        json: JsonFlag = False,
+    ) -> None:
+        asked = _Asked(venue, series, kind, symbol, every, start, to, timeframe, source, replace, at_once)
+        _series(asked, base_url, None, lake, json)
 
-    Example: carry fetch bars --venue binance --symbol BTCUSDT --kind spot --from 2020-01-01 --timeframe 1h
-    """
-    asked = _Asked(venue, "bars", kind, symbol, every, start, to, timeframe, source, replace, at_once)
-    _series(asked, base_url, None, lake, json)
-
-
-def fetch_mark(
-    venue: Venue,
-    start: From,
-    symbol: Symbols = None,
-    every: All = False,
-    to: To = "",
-    kind: Perpetual = "linear",
-    timeframe: Timeframe = "1h",
-    source: SourceOption = "auto",
-    replace: Replace = False,
-    at_once: AtOnce = 8,
-    base_url: BaseUrl = "",
-    lake: LakeOption = DEFAULT_LAKE,
-    json: JsonFlag = False,
-) -> None:
-    """Fetch bars of the mark price: binance, bybit, okx.
-
-    Example: carry fetch mark --venue bybit --symbol BTCUSDT --symbol ETHUSDT --from 2023-01-01
-    """
-    asked = _Asked(venue, "mark", kind, symbol, every, start, to, timeframe, source, replace, at_once)
-    _series(asked, base_url, None, lake, json)
-
-
-def fetch_index(
-    venue: Venue,
-    start: From,
-    symbol: Symbols = None,
-    every: All = False,
-    to: To = "",
-    kind: Perpetual = "linear",
-    timeframe: Timeframe = "1h",
-    source: SourceOption = "auto",
-    replace: Replace = False,
-    at_once: AtOnce = 8,
-    base_url: BaseUrl = "",
-    lake: LakeOption = DEFAULT_LAKE,
-    json: JsonFlag = False,
-) -> None:
-    """Fetch bars of the index price: binance, bybit, okx.
-
-    Example: carry fetch index --venue binance --symbol BTCUSDT --from 2024-01-01
-    """
-    asked = _Asked(venue, "index", kind, symbol, every, start, to, timeframe, source, replace, at_once)
-    _series(asked, base_url, None, lake, json)
+    command.__doc__ = words
+    return command
 
 
 def fetch_funding(
@@ -152,10 +125,13 @@ def fetch_funding(
 ) -> None:
     """Fetch realised funding rates, with the mark price of the settlement where the venue tells it.
 
-    Binance's archive lacks that price, which funding is paid on: it is used with --source archive only, which costs no
-    calls and has contracts that ended. REST takes about half an hour for all of Binance's contracts.
+    Binance's past months come from its bulk archive, checksums verified, the rest from REST. The archive tells no mark
+    price: runs then pay on the open of the mark bar at the settlement (carry fetch mark). --source rest has the venue's
+    own price of each settlement, adds it to rows that lack it, and takes half an hour for all of Binance's contracts.
 
     Example: carry fetch funding --venue binance --symbol BTCUSDT --from 2020-01-01
+
+    Example: carry fetch funding --venue binance --symbol BTCUSDT --from 2020-01-01 --source rest
     """
     asked = _Asked(venue, "funding", kind, symbol, every, start, to, "", source, replace, at_once)
     _series(asked, base_url, None, lake, json)
@@ -197,8 +173,8 @@ def fetch_markets(
     """
     from data.sources import filters
 
-    outcome = filters.fetch_markets(venue, kind, symbol or (), Lake(lake), _client_options(base_url))
-    _emit_file(outcome, "instruments", json)
+    outcome = filters.fetch_markets(venue, kind, symbol or (), Lake(lake), _client_options(base_url), on_wait=note)
+    emit_file(outcome, "instruments", json)
 
 
 def fetch_tiers(
@@ -217,8 +193,10 @@ def fetch_tiers(
     from data.sources import tier_file
 
     keys = _credentials(venue, credentials)
-    outcome = tier_file.fetch_tiers(venue, kind, symbol or (), Lake(lake), _client_options(base_url), keys)
-    _emit_file(outcome, "contracts", json)
+    outcome = tier_file.fetch_tiers(
+        venue, kind, symbol or (), Lake(lake), _client_options(base_url), keys, on_wait=note
+    )
+    emit_file(outcome, "contracts", json)
 
 
 class _Asked:
@@ -279,10 +257,9 @@ def _series(asked: _Asked, base_url: str, credentials: Path | None, lake: Path, 
             credentials=keys,
             on_start=start,
             on_progress=lambda ms: advance[0](ms / DAY_MS),
+            on_wait=note,
         )
-    for words in outcome.notes:
-        note(f"note: {words}")
-    emit(_plain(outcome, lake), json, lambda: out.print(_view(outcome, lake)))
+    emit_series(outcome, lake, json)
     if any(isinstance(entry.error, OutputError) for entry in outcome.series):
         raise typer.Exit(OutputError.exit_code)
     if any(entry.status != "complete" for entry in outcome.series):
@@ -308,91 +285,3 @@ def _instant(flag: str, text: str) -> int:
         return parse_iso(text)
     except UsageError as error:
         raise UsageError(f"{flag}: {error.message}", remedy=error.remedy) from error
-
-
-def _plain(outcome: FetchOutcome, lake: Path) -> dict[str, Any]:
-    statuses = {entry.status for entry in outcome.series}
-    return {
-        "lake": str(lake),
-        "status": "complete" if statuses <= {"complete"} else "failed" if statuses == {"failed"} else "partial",
-        "calls": outcome.calls,
-        "waited_seconds": outcome.waited_s,
-        "notes": list(outcome.notes),
-        "series": [_plain_series(entry) for entry in outcome.series],
-    }
-
-
-def _plain_series(entry: SeriesOutcome) -> dict[str, Any]:
-    return {
-        "series": str(entry.key),
-        "status": entry.status,
-        "from": iso(entry.lo_ms),
-        "to": iso(entry.hi_ms),
-        "expected": entry.proof.expected,
-        "rows": entry.proof.got,
-        "added": entry.tally.added,
-        "replaced": entry.tally.replaced,
-        "calls": entry.tally.calls,
-        "archive_files": entry.tally.archive_files,
-        "gaps": [
-            {"from": iso(gap.lo_ms), "to": iso(gap.hi_ms), "rows": gap.rows, "reason": gap.reason.value}
-            for gap in entry.proof.gaps
-        ],
-        "error": None if entry.error is None else {"message": entry.error.message, "remedy": entry.error.remedy},
-    }
-
-
-def _view(outcome: FetchOutcome, lake: Path) -> Group:
-    added = sum(entry.tally.added for entry in outcome.series)
-    keys = [entry.key for entry in outcome.series]
-    # One request is of one venue, kind, series and timeframe: said once, so that the rows fit 80 columns.
-    what = f"{keys[0].venue} {keys[0].kind} {keys[0].series} {keys[0].timeframe}".rstrip() if keys else "no symbol"
-    title = Text(f"{what}: {added:,} rows added to {lake}", style="bold")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("symbol", overflow="fold")
-    for heading in ("expected", "held", "missing", "added", "calls", "files"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for entry in outcome.series:
-        missing = sum(gap.rows for gap in entry.proof.gaps)
-        expected = "" if entry.proof.expected is None else f"{entry.proof.expected:,}"
-        counts = (expected, f"{entry.proof.got:,}", f"{missing:,}", f"{entry.tally.added:,}", f"{entry.tally.calls:,}")
-        status = Text(entry.status.upper() if entry.status != "complete" else "complete", _COLOURS[entry.status])
-        table.add_row(entry.key.symbol, *counts, f"{entry.tally.archive_files:,}", status)
-    return Group(title, table, *(line for entry in outcome.series for line in _explained(entry)))
-
-
-def _explained(entry: SeriesOutcome) -> list[Text]:
-    """A line per gap with its reason, and the error that ended the fetch."""
-    lines = []
-    if entry.proof.gaps or entry.error:
-        lines.append(Text(str(entry.key), style="bold"))
-    for gap in entry.proof.gaps[:_GAPS_SHOWN]:
-        rows = f"{gap.rows:,} missing, " if gap.rows else ""
-        lines.append(Text(f"  {rows}{iso(gap.lo_ms)} .. {iso(gap.hi_ms)}: {gap.reason.value}", style="dim"))
-    if len(entry.proof.gaps) > _GAPS_SHOWN:
-        lines.append(Text(f"  and {len(entry.proof.gaps) - _GAPS_SHOWN} more gaps: --json lists them", style="dim"))
-    if entry.error is not None:
-        lines.append(Text(f"  {entry.error.message}", style="red"))
-        lines.append(Text(f"  what to do: {entry.error.remedy}"))
-    return lines
-
-
-def _emit_file(outcome: MarketsOutcome | TiersOutcome, noun: str, json: bool) -> None:
-    for words in outcome.notes:
-        note(f"note: {words}")
-    payload = {
-        "file": str(outcome.path),
-        noun: list(outcome.written),
-        "left_out": outcome.left_out,
-        "notes": list(outcome.notes),
-    }
-
-    def view() -> None:
-        out.print(f"{len(outcome.written):,} {noun}: {outcome.path}", soft_wrap=True)
-        for symbol, reason in list(outcome.left_out.items())[:_LEFT_OUT_SHOWN]:
-            out.print(Text(f"  left out {symbol}: {reason}", style="dim"))
-        if len(outcome.left_out) > _LEFT_OUT_SHOWN:
-            out.print(Text(f"  and {len(outcome.left_out) - _LEFT_OUT_SHOWN} more: --json lists them", style="dim"))
-
-    emit(payload, json, view)

@@ -12,6 +12,7 @@ import typer
 from cli import funding_view
 from cli.console import JsonFlag, emit, note, out, progress
 from cli.options import DEFAULT_LAKE, LakeOption, Symbols, Venues, flattened
+from cli.output import writable_file, writable_folder
 from crypto.errors import UsageError
 
 if TYPE_CHECKING:  # pandas and the study are imported when a command runs, so that other commands start fast
@@ -23,6 +24,15 @@ if TYPE_CHECKING:  # pandas and the study are imported when a command runs, so t
 _ROWS = 40
 
 WindowHours = Annotated[int, typer.Option("--window-hours", help="Common clock of both venues.", min=1)]
+
+
+def _table_file(value: Path | None) -> Path | None:
+    """The file that ``--out`` names, when a table can be written to it."""
+    if value is not None:
+        from data.tables import check_ending
+
+        check_ending(value)
+    return writable_file(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +53,9 @@ class Rates:
 class Shown:
     """Where a table goes."""
 
-    out_file: Annotated[Path | None, typer.Option("--out", help="Write the whole table here: .csv or .parquet.")] = None
+    out_file: Annotated[
+        Path | None, typer.Option("--out", callback=_table_file, help="Write the whole table here: .csv or .parquet.")
+    ] = None
     rows: Annotated[int, typer.Option("--rows", help="Rows shown; files and --json hold all.", min=1)] = _ROWS
     json: JsonFlag = False
 
@@ -284,6 +296,7 @@ def report(
     to = folder or next_directory(Path("results"), "funding")
     if to.exists():
         raise UsageError(f"--out {to} exists already", remedy="name a new folder, or leave --out out")
+    writable_folder(to)
     costs = _costs(position)
     histories = _load(rates)
     with progress("Studying", STEPS) as advance:

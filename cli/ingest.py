@@ -16,6 +16,7 @@ from rich.text import Text
 
 from cli.console import JsonFlag, emit, out, progress
 from cli.options import DEFAULT_LAKE, LakeOption, flattened
+from cli.output import writable_folder
 from crypto.errors import UsageError
 from crypto.units import iso
 from data.store import delimited, freqtrade, funding_table
@@ -211,12 +212,15 @@ def ingest_funding_table(
     layout = funding_table.TableLayout(
         fields.layout(time_column), suffix, tuple(instrument_symbol(name) for name in _list(symbols))
     )
-    pieces = funding_table.read_table(path, venue, kind, layout, target.source or f"funding table {path.name}")
     options = _options(Bars(), target)
+    pieces = funding_table.read_table(path, venue, kind, layout, target.source or f"funding table {path.name}")
     _report(_ingest_all(Lake(target.lake), pieces, len(pieces), options), [], options, target)
 
 
 def _options(bars: Bars, target: Target) -> IngestOptions:
+    """How to ingest, when the lake can be written or need not be."""
+    if not target.dry_run:
+        writable_folder(target.lake)
     now_ms = time.time_ns() // 1_000_000
     return IngestOptions(bars.resample, bars.drop_last, target.replace, target.dry_run, now_ms=now_ms)
 

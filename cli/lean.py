@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cli import console
 from cli.console import JsonFlag
+from cli.output import writable_file, writable_folder
 from crypto.errors import UsageError
 from crypto.settings import Settings
 from crypto.units import DAY_MS, iso, parse_iso
@@ -59,7 +60,9 @@ def register(app: typer.Typer) -> None:
 @lean_app.command("export")
 def export(
     lake: Annotated[Path, typer.Option("--lake", help="Folder of the lake.")] = Path("data/lake"),
-    out: Annotated[Path, typer.Option("--out", help="Lean's data folder to write.")] = DEFAULT_DATA,
+    out: Annotated[
+        Path, typer.Option("--out", callback=writable_folder, help="Lean's data folder to write.")
+    ] = DEFAULT_DATA,
     symbol: Annotated[
         list[str] | None, typer.Option("--symbol", help="Only this symbol or venue:kind:SYMBOL; may be repeated.")
     ] = None,
@@ -70,7 +73,7 @@ def export(
         typer.Option("--data-folder-of-lean", help="Lean's own Data folder: its symbols and hours are kept as well."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Settings file whose instruments and tolerance count.")
+        Path | None, typer.Option("--config", help="Settings file whose instruments, tolerance and oracle count.")
     ] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -93,6 +96,7 @@ def export(
         tolerance_ms=settings.data.settlement_tolerance_ms,
         overrides=settings.instruments,
         lean_data=lean_data,
+        with_sources=settings.oracle.enabled,
     )
     with console.progress("Exporting series", exporter.job_count(Lake(lake), options)) as advance:
         outcome = exporter.export(Lake(lake), out, options, advance)
@@ -107,7 +111,10 @@ def config_command(
     end: EndOption = "",
     data: DataOption = DEFAULT_DATA,
     out: Annotated[
-        Path | None, typer.Option("--out", help="File to write; default: backtests/NAME-SEED/lean-config.json.")
+        Path | None,
+        typer.Option(
+            "--out", callback=writable_file, help="File to write; default: backtests/NAME-SEED/lean-config.json."
+        ),
     ] = None,
     launcher: LauncherOption = None,
     venv: VenvOption = None,
@@ -136,7 +143,9 @@ def backtest(
     start: StartOption = "",
     end: EndOption = "",
     data: DataOption = DEFAULT_DATA,
-    out: Annotated[Path, typer.Option("--out", help="Folder in which the run gets a folder.")] = DEFAULT_RESULTS,
+    out: Annotated[
+        Path, typer.Option("--out", callback=writable_folder, help="Folder in which the run gets a folder.")
+    ] = DEFAULT_RESULTS,
     launcher: LauncherOption = None,
     venv: VenvOption = None,
     any_version: Annotated[
@@ -187,10 +196,13 @@ def _job(config: Path, overrides: list[str], data: Path) -> LeanJob:
     """A job whose settings and data are right; raises for the first thing that is not."""
     from data.lean_config import make_job
     from data.lean_folder.readiness import check_ready
+    from data.lean_market import load_lean_market
     from data.settings import load_settings
 
     settings = load_settings(config, overrides)
     period = check_ready(data, settings)
+    if settings.oracle.enabled:
+        load_lean_market(data, settings)  # its sources are looked at as the run will, which takes under a second
     return make_job(PROJECT, config, overrides, settings, data, period)
 
 

@@ -13,9 +13,11 @@ from rich.text import Text
 
 from cli import console
 from cli.lean import lean_app
+from cli.output import writable_folder
 from crypto.errors import UsageError
 
 if TYPE_CHECKING:
+    from crypto.settings import Settings
     from research.lean_compare.job import FinishedComparison
 
 DEFAULT_CONFIG = Path(__file__).parents[1] / "config" / "carry.toml"
@@ -34,7 +36,7 @@ Result = Annotated[
 Ledger = Annotated[
     Path | None, typer.Option("--ledger", help="ledger.csv from Lean's object store, where it is not in RESULT_DIR.")
 ]
-Output = Annotated[Path | None, typer.Option("--out", help="Folder for results.")]
+Output = Annotated[Path | None, typer.Option("--out", callback=writable_folder, help="Folder for results.")]
 Tolerance = Annotated[float, typer.Option("--tolerance", min=0.0, help="Account currency that an item may differ by.")]
 
 
@@ -68,22 +70,31 @@ def run(
 
     if result is not None and (config is not None or overrides or lake is not None):
         raise UsageError("--result brings its own settings", remedy="leave out --config, --set and --lake")
-    with console.progress("Reading Lean's result"):
-        lean = read_lean_result(result_dir, ledger)
     if result is not None:
+        writable_folder(out or result.parent)
+        with console.progress("Reading Lean's result"):
+            lean = read_lean_result(result_dir, ledger)
         finished = job.compare_with_run(lean, result, tolerance, out=out, stage=console.progress)
     else:
-        from data.settings import load_settings
-
-        given = (("data.lake", lake), ("output.directory", out))
-        changes = [*(overrides or []), *(f"{key}={value}" for key, value in given if value is not None)]
-        settings = load_settings(config or DEFAULT_CONFIG, changes)
+        settings = _settings(config, overrides, lake, out)
+        with console.progress("Reading Lean's result"):
+            lean = read_lean_result(result_dir, ledger)
         finished = job.compare_with_settings(lean, settings, tolerance, stage=console.progress, announce=console.note)
     payload = job.summary(finished.comparison, finished.lean, finished.run)
     payload |= {"directory": finished.directory, "files": finished.files}
     console.emit(payload, as_json, lambda: _show(finished))
     if not finished.comparison.agree:
         raise typer.Exit(DIFFER_EXIT_CODE)
+
+
+def _settings(config: Path | None, overrides: list[str] | None, lake: Path | None, out: Path | None) -> Settings:
+    from data.settings import load_settings
+
+    given = (("data.lake", lake), ("output.directory", out))
+    changes = [*(overrides or []), *(f"{key}={value}" for key, value in given if value is not None)]
+    settings = load_settings(config or DEFAULT_CONFIG, changes)
+    writable_folder(Path(settings.output.directory))
+    return settings
 
 
 def _show(finished: FinishedComparison) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -143,6 +144,7 @@ def _rebuilt(asked: Asked, start: str, end: str) -> Iterator[tuple[str, OracleSe
     age_ms = 0 if asked.max_age_s is None else round(1000.0 * _age_limit(asked.max_age_s))
     lake = Lake(asked.lake)
     names = _assets(lake, asked)
+    _check_venues(asked.weight, {key.venue for key in lake.list()})
     with progress("Rebuilding the oracle", len(names)) as advance:
         for name in names:
             rules = _rules(name, asked.quorum)
@@ -190,6 +192,7 @@ def _of_snapshot(path: Path, asked: Asked) -> tuple[dict[str, OracleReading], in
             f"snapshot {path} has no {request.kind} source of {', '.join(missing) or 'one asset on two venues'}",
             remedy=f"it has {', '.join(sorted(held.sources)[:12]) or 'none'}",
         )
+    _check_venues(asked.weight, {item.source.name for reading in readings.values() for item in reading.sources})
     return readings, held.time_ms
 
 
@@ -209,6 +212,18 @@ def _age_limit(seconds: float) -> float:
 
 def _weights(text: str) -> dict[str, float]:
     return {**WEIGHTS, **_numbers("weight", text)}
+
+
+def _check_venues(text: str, venues: set[str]) -> None:
+    """A weight of a venue that gives no price would change nothing, and nobody would notice the slip."""
+    for name in _numbers("weight", text):
+        if name not in venues:
+            close = get_close_matches(name, sorted(venues), n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UsageError(
+                f"--weight {name}: no price comes from a venue of that name{hint}",
+                remedy=f"venues are {', '.join(sorted(venues)) or 'none'}",
+            )
 
 
 def _quote_rates(text: str) -> dict[str, float]:

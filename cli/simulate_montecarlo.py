@@ -64,7 +64,7 @@ class Position:
 class Model:
     """How paths of the price are drawn."""
 
-    model: Annotated[str, typer.Option("--model", help="bootstrap (blocks of real bars) or jump (jump diffusion).")] = (
+    model: Annotated[str, typer.Option("--model", help="bootstrap (blocks of past bars) or jump (jump diffusion).")] = (
         "bootstrap"
     )
     block_hours: Annotated[

@@ -12,6 +12,7 @@ import typer
 
 from cli import console
 from cli.options import TiersAsOf, TiersFile, flags_of
+from cli.output import writable_folder
 from crypto.errors import UsageError
 from crypto.instruments import Kind, parse_key
 from crypto.tiers import TierTable, fixed_tier
@@ -59,9 +60,10 @@ class PriceFlags:
 class TierFlags:
     """What was given for the tiers of the contract."""
 
-    tier: Annotated[str | None, typer.Option("--tier", help="RATE/DEDUCTION: one maintenance tier, given by hand.")] = (
-        None
-    )
+    tier: Annotated[
+        str | None,
+        typer.Option("--tier", metavar="RATE[/DEDUCTION]", help="One maintenance tier of --instrument, given by hand."),
+    ] = None
     tiers: TiersFile = None
     as_of: TiersAsOf = None
 
@@ -70,9 +72,9 @@ class TierFlags:
 class Written:
     """Where results go and how they are shown."""
 
-    out: Annotated[Path, typer.Option("--out", help="Folder for results; each run gets a new one in it.")] = Path(
-        "results"
-    )
+    out: Annotated[
+        Path, typer.Option("--out", callback=writable_folder, help="Folder for results; each run gets a new one in it.")
+    ] = Path("results")
     no_page: Annotated[bool, typer.Option("--no-page", help="Do not write the HTML page.")] = False
     as_json: console.JsonFlag = False
 
@@ -98,7 +100,7 @@ def tier_table_of(instrument: str, flags: TierFlags, leverage: float) -> TierTab
         raise UsageError("--tier, --tiers and --as-of contradict each other", remedy="give one of them")
     key = f"{venue}:{kind.value}:{symbol}"
     if tier is not None:
-        rate, deduction = inputs.parse_tiers([f"{symbol}={tier}"])[symbol]
+        rate, deduction = _tier_by_hand(tier)
         if leverage * rate > 1:
             raise UsageError(
                 f"--leverage {leverage:g}: its initial margin of {1 / leverage:.4%} is below the maintenance rate of"
@@ -107,7 +109,20 @@ def tier_table_of(instrument: str, flags: TierFlags, leverage: float) -> TierTab
             )
         return fixed_tier(key, margin_asset(venue, kind, symbol), rate, deduction, max(1.0, leverage))
     listed = None if tiers is None else load_tiers(tiers, venue, "1970-01-01")
-    return listed_table(key, TierChoice({}, listed, instant("--as-of", as_of)), f"--instrument {instrument}")
+    choice = TierChoice({}, listed, instant("--as-of", as_of))
+    return listed_table(key, choice, f"--instrument {instrument}", one_contract=True)
+
+
+def _tier_by_hand(text: str) -> tuple[float, float]:
+    if "=" in text:
+        raise UsageError(
+            f"--tier {text!r} names a symbol, but --instrument already says which contract",
+            remedy=f"give RATE/DEDUCTION alone: --tier {text.partition('=')[2] or '0.025/16300'}",
+        )
+    try:
+        return inputs.parse_tier("--tier", text)
+    except UsageError as error:
+        raise UsageError(error.message, remedy="give RATE or RATE/DEDUCTION, for example --tier 0.025/16300") from error
 
 
 def contract_of(instrument: str) -> tuple[str, Kind, str]:

@@ -272,7 +272,8 @@ class AdlSettings:
 class RiskSettings:
     """Limits checked before any order, and guards on what is open (docs/specs/guards.md).
 
-    Shares are of equity, distances fractions of the mark. ``_sigmas``: the same in daily volatilities.
+    Shares are of equity, distances fractions of the mark. ``_sigmas``: the same in daily volatilities. ``rearm``: ISO
+    instants, UTC, at which a person switches trading on again where the kill switch was pulled before.
     """
 
     min_distance: float = 0.08
@@ -291,6 +292,7 @@ class RiskSettings:
     max_venue_fraction: float = 1.0
     max_gross_leverage: float = 1.0
     max_drawdown: float = 0.2
+    rearm: tuple[str, ...] = ()
     max_delta_fraction: float = 0.02
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,11 @@ from crypto.units import iso, parse_iso, timeframe_ms
 from crypto.venues.registry import instrument
 from data.lean_folder import layout, lines
 from data.lean_folder.archives import unpacked
+from data.lean_folder.exported import ExportedBars
 from data.lean_folder.properties import read_properties
+from data.oracle_history import with_oracle
 from data.store.rows import PRICES, Columns
+from data.store.series import SeriesKey
 
 _EXPORT = "write the folder with carry lean export"
 _RESOLUTIONS = ("1m", "1h")  # bars of Lean that are short enough to settle hourly
@@ -32,20 +36,17 @@ _RESOLUTIONS = ("1m", "1h")  # bars of Lean that are short enough to settle hour
 def load_lean_market(root: Path, settings: Settings) -> MarketHistory:
     """Everything but the traded bars, which are NaN, on the grid of the run.
 
+    Where coins are held at the start, the first bar of the spot legs is there, because it prices them.
+
     Start and end are the settings', or else what all mark series hold in common. ``DataError`` names a file that is
     missing, malformed or too short, and an instrument without symbol properties; ``SettingsError`` a bar length that
-    Lean does not have, and an oracle, which is not watched here. A settlement that is missing in a series gets a NaN
-    rate.
+    Lean does not have. A settlement that is missing in a series gets a NaN rate. The oracle, where it is enabled, is
+    rebuilt from the folder's own series of all venues.
     """
     if settings.run.timeframe not in _RESOLUTIONS:
         raise SettingsError(
             f"run.timeframe = {settings.run.timeframe!r}: Lean has bars of {' and '.join(_RESOLUTIONS)} only",
             remedy='set run.timeframe to "1h" or "1m"',
-        )
-    if settings.oracle.enabled:
-        raise SettingsError(
-            "oracle.enabled = true: a run on Lean does not watch the price oracle",
-            remedy="set oracle.enabled = false, or run it with carry backtest",
         )
     keys = dict.fromkeys(key for pair in settings.pairs for key in (pair.spot, pair.perp))
     instruments = [instrument(key, settings.instruments) for key in keys]
@@ -54,18 +55,60 @@ def load_lean_market(root: Path, settings: Settings) -> MarketHistory:
     bar_ms = timeframe_ms(settings.run.timeframe)
     start_ms, end_ms = _period(root, settings, marks.values(), bar_ms)
     open_ms = np.arange(start_ms, end_ms, bar_ms, dtype=np.int64)
-    none = np.full(open_ms.size, math.nan)
-    nothing = Bars(none, none, none, none, none)
-    histories = []
-    for item in instruments:
-        if item.kind is Kind.SPOT:
-            histories.append(InstrumentHistory(item.key, nothing))
-            continue
-        mark = _on_grid(marks[item.key], open_ms) if marks[item.key] else None
-        settled = _settlements(root, item, settings, start_ms, end_ms, marks[item.key])
-        histories.append(InstrumentHistory(item.key, nothing, mark, settled))
+    spot = (_spot(root, item, settings, open_ms) for item in instruments if item.kind is Kind.SPOT)
+    perps = (
+        _perp(root, item, settings, open_ms, end_ms, marks[item.key])
+        for item in instruments
+        if item.kind is not Kind.SPOT
+    )
     borrow = dict(_borrow(root, instruments, end_ms)) if settings.borrow.enabled else {}
-    return MarketHistory(bar_ms, open_ms, tuple(histories), borrow)
+    market = MarketHistory(bar_ms, open_ms, (*spot, *perps), borrow)
+    return _with_oracle(root, market, instruments, settings) if settings.oracle.enabled else market
+
+
+def _spot(root: Path, item: Instrument, settings: Settings, open_ms: Integers) -> InstrumentHistory:
+    """A spot leg: nothing, but for the first bar where coins are held at the start."""
+    held = {asset for amounts in settings.wallets.values() for asset in amounts}
+    if held <= {settings.run.account_currency}:
+        return InstrumentHistory(item.key, _nothing(open_ms))
+    return InstrumentHistory(item.key, _opening(root, item, settings.run.timeframe, open_ms))
+
+
+def _perp(
+    root: Path, item: Instrument, settings: Settings, open_ms: Integers, end_ms: int, marks: Columns
+) -> InstrumentHistory:
+    mark = _on_grid(marks, open_ms) if marks else None
+    settled = _settlements(root, item, settings, int(open_ms[0]), end_ms, marks)
+    return InstrumentHistory(item.key, _nothing(open_ms), mark, settled)
+
+
+def _nothing(open_ms: Integers) -> Bars:
+    none = np.full(open_ms.size, math.nan)
+    return Bars(none, none, none, none, none)
+
+
+def _with_oracle(
+    root: Path, market: MarketHistory, instruments: Iterable[Instrument], settings: Settings
+) -> MarketHistory:
+    """The market with the oracle's statuses, by the code of the embedded engine on the series that were exported."""
+    exported, compared = ExportedBars(root), market
+    if settings.data.valuation_price is PriceSource.LAST:  # then a perp's own price is its last trade
+        trades = {item.key: _trades(exported, item, settings, market.open_ms) for item in instruments}
+        histories = (replace(history, bars=trades[history.key]) for history in market.instruments)
+        compared = replace(market, instruments=tuple(histories))
+    try:
+        return replace(market, oracle=with_oracle(compared, exported, settings).oracle)
+    except DataError as error:
+        more = "what the lake holds of other venues comes into the folder with carry lean export --config SETTINGS"
+        raise DataError(error.message, remedy=f"{error.remedy}; {more}") from error
+
+
+def _trades(exported: ExportedBars, item: Instrument, settings: Settings, open_ms: Integers) -> Bars:
+    """Traded bars of a leg on the grid."""
+    rows = exported.read(SeriesKey(item.venue, item.kind.value, item.symbol, "bars", settings.run.timeframe)).columns
+    times = rows["time_ms"].astype(np.int64, copy=False)
+    values = {name: _looked_up(open_ms, times, rows[name]) for name in (*PRICES, "volume")}
+    return Bars(**values)
 
 
 def _check_folder(root: Path, instruments: Iterable[Instrument], timeframe: str) -> None:
@@ -122,6 +165,20 @@ def _bar_files(root: Path, place: layout.Place) -> Iterator[tuple[Path, str, str
     for path in sorted(folder.glob("*_trade.zip")):
         day = path.name.split("_", maxsplit=1)[0]
         yield path, place.entry_name(day), day
+
+
+def _opening(root: Path, item: Instrument, timeframe: str, open_ms: Integers) -> Bars:
+    """The first bar of the run, which Lean has yet to deliver; all others are NaN."""
+    place, first = _place(item, timeframe), open_ms[:1]
+    day_of_run = iso(int(first[0]))[:10].replace("-", "")
+    values = {name: np.full(open_ms.size, math.nan) for name in (*PRICES, "volume")}
+    for path, entry, day in _bar_files(root, place):
+        if day in ("", day_of_run):
+            rows = lines.read_bars(unpacked(path, path.read_bytes(), entry), str(path), day)
+            times = rows["time_ms"].astype(np.int64, copy=False)
+            for name, column in values.items():
+                column[:1] = _looked_up(first, times, rows[name])
+    return Bars(**values)
 
 
 def _period(root: Path, settings: Settings, marks: Iterable[Columns], bar_ms: int) -> tuple[int, int]:

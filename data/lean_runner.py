@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,10 +127,9 @@ def _watch(
         errors="replace",
         start_new_session=True,
     )
-    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     try:
-        with process.stdout as lines, console.open("w", encoding="utf-8") as copy:
-            for line in lines:
+        with console.open("w", encoding="utf-8") as copy:
+            for line in _lines(process):
                 copy.write(line)
                 log.read(line)
                 on_line(log)
@@ -138,6 +137,13 @@ def _watch(
     except BaseException:
         _stop(process)
         raise
+
+
+def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    """Lines of its console as they come, until it closes it."""
+    if process.stdout is not None:
+        with process.stdout as lines:
+            yield from lines
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -18,14 +18,13 @@ from crypto.oracle_composite import ALTS, MAJOR_ASSETS, MAJORS, Codes, Rules, St
 from crypto.settings import OracleSettings, PriceSource, Settings
 from crypto.units import iso
 from crypto.venues.registry import pair as find_pair
-from data.oracle_series import WEIGHTS, OracleRequest, OracleSeries, column_at, rebuild, status_at
-from data.store.lake import Lake
+from data.oracle_series import WEIGHTS, OracleRequest, OracleSeries, SeriesStore, column_at, rebuild, status_at
 
 _HEARD = (int(Verdict.USED), int(Verdict.OUTLIER))  # a source with one of these said something at that bar
 _OFF = "set oracle.enabled = false"
 
 
-def with_oracle(market: MarketHistory, lake: Lake, settings: Settings) -> MarketHistory:
+def with_oracle(market: MarketHistory, lake: SeriesStore, settings: Settings) -> MarketHistory:
     """The market with the oracle's status by asset, and by perp where its own price is compared.
 
     The market itself when the oracle is not enabled. ``data_hash``, ``sources``, ``synthetic`` and ``notes`` then cover
@@ -93,7 +92,7 @@ def _refuse_unknown_assets(oracle: OracleSettings, perps: Sequence[Instrument]) 
 
 
 def _rebuilt(
-    lake: Lake, asset: str, perps: Sequence[Instrument], market: MarketHistory, settings: Settings
+    lake: SeriesStore, asset: str, perps: Sequence[Instrument], market: MarketHistory, settings: Settings
 ) -> OracleSeries:
     """Composite of an asset over the run; ``DataError`` when a source, or the quorum, has nothing in it."""
     oracle = settings.oracle

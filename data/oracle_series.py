@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from crypto.oracle_composite import MAJORS, OracleArrays, Rules, Status, composi
 from crypto.units import iso, parse_iso, timeframe_ms
 from data.contract_terms import ContractTerms, contract_terms
 from data.grid import choose_series
-from data.store.lake import Lake, Series, SeriesKey
+from data.store.lake import Series, SeriesKey
 
 # Weights that Hyperliquid's published oracle gives to the venues' spot prices; a venue that it does not name counts 1.
 WEIGHTS: Mapping[str, float] = {"binance": 3.0, "okx": 2.0, "bybit": 2.0}
@@ -30,6 +30,16 @@ INPUTS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "mark": (("linear", "inverse"), "mark"),
     "last": (("linear", "inverse"), "bars"),
 }
+
+
+class SeriesStore(Protocol):
+    """Where stored series come from: the lake, or a folder that was exported for Lean."""
+
+    def list(self) -> list[SeriesKey]:
+        """Names of all series."""
+
+    def read(self, key: SeriesKey) -> Series:
+        """All rows of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,7 @@ class OracleSeries:
         return evaluate(sources, rates, self.request.unit, self.rules)
 
 
-def rebuild(lake: Lake, request: OracleRequest, start: str = "", end: str = "") -> OracleSeries:
+def rebuild(lake: SeriesStore, request: OracleRequest, start: str = "", end: str = "") -> OracleSeries:
     """Composite of ``request.asset`` out of all venues of the lake, at every close in (start, end].
 
     Empty bounds are the first and last close that any venue has. ``DataError`` when no venue has the asset, with what
@@ -235,7 +245,7 @@ def _price_and_age(series: Series, close_ms: Integers) -> tuple[Floats, Floats]:
 
 
 def _quote_rates(
-    lake: Lake,
+    lake: SeriesStore,
     held: Sequence[SeriesKey],
     quotes: set[str],
     request: OracleRequest,
@@ -266,7 +276,7 @@ def _quote_rates(
 
 
 def _conversions(
-    lake: Lake, held: Sequence[SeriesKey], quote: str, request: OracleRequest
+    lake: SeriesStore, held: Sequence[SeriesKey], quote: str, request: OracleRequest
 ) -> Iterable[tuple[Series, bool]]:
     """Spot series between the two quotes, and whether their price has to be turned over."""
     for symbol, inverted in ((quote + request.unit, False), (request.unit + quote, True)):

@@ -25,6 +25,7 @@ from crypto.errors import SettingsError, UsageError
 from crypto.settings import Settings
 from data.instruments_file import read_instruments
 from data.settings_rules import FREE_NAMES, RANGES, Rule, check_together
+from data.store.files import read_source
 
 REMEDY = "config/carry.toml explains every key with its unit, range and default"
 LARGEST_INTEGER = 2**63 - 1
@@ -94,8 +95,17 @@ def settings_as_mapping(settings: Settings) -> dict[str, Any]:
 
 
 def config_hash(settings: Settings) -> str:
-    """SHA-256 (hex) of the settings as canonical JSON: equal settings give equal hashes, however they were written."""
-    text = json.dumps(settings_as_mapping(settings), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """SHA-256 (hex) of the settings that decide a result, as canonical JSON: equal ones give equal hashes.
+
+    Left out is where files lie and what a run is called: ``data.lake``, ``output`` and ``run.name``. The data have a
+    hash of their own. A file of leverage tiers counts by its content, not by its path; ``DataError`` when it is gone.
+    """
+    decisive = settings_as_mapping(settings)
+    del decisive["output"], decisive["data"]["lake"], decisive["run"]["name"]
+    for file in decisive["margin"]["tier_files"]:
+        content, _ = read_source(Path(file["path"]), file["path"])
+        file["path"] = hashlib.sha256(content).hexdigest()
+    text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -61,6 +61,9 @@ NOT_NEGATIVE = Rule("zero or more", lambda value: value >= 0)
 POSITIVE = Rule("more than zero", lambda value: value > 0)
 SHARE = above(0, 1)
 TIME = Rule("an ISO date or date-time such as 2024-11-01 or 2024-11-01T08:00Z, or empty", _is_time)
+INSTANT = Rule(
+    "an ISO date or date-time such as 2024-11-01 or 2024-11-01T08:00Z", lambda value: bool(value) and _is_time(value)
+)
 ASSET = matching(r"[A-Z0-9]{1,20}", "an asset in capitals such as USDT")
 DECIMAL_POSITIVE = Rule("more than zero", lambda value: value > Decimal(0))
 DECIMAL_NOT_NEGATIVE = Rule("zero or more", lambda value: value >= Decimal(0))
@@ -108,6 +111,7 @@ RANGES: Mapping[str, Rule] = {
     "risk.max_venue_fraction": SHARE,
     "risk.max_gross_leverage": above(0, 200),
     "risk.max_drawdown": SHARE,
+    "risk.rearm.*": INSTANT,
     "risk.max_delta_fraction": SHARE,
     "risk.min_distance": between(0, 1),
     "risk.restore_distance": between(0, 1),

@@ -20,12 +20,17 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
 
     CSV holds instants as ISO 8601 in UTC and every digit of a number. ``OutputError`` when it can't be written.
     """
+    check_ending(path)
+    with atomic_write(path) as temporary:
+        _write(temporary, path.suffix, frame)
+
+
+def check_ending(path: Path) -> None:
+    """``UsageError`` when the ending of ``path`` names no form of table."""
     if path.suffix not in SUFFIXES:
         raise UsageError(
             f"{path} ends in neither {' nor '.join(SUFFIXES)}", remedy="name it table.csv or table.parquet"
         )
-    with atomic_write(path) as temporary:
-        _write(temporary, path.suffix, frame)
 
 
 def write_folder(folder: Path, frames: Mapping[str, pd.DataFrame], pages: Mapping[str, str]) -> dict[str, Path]:

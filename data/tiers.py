@@ -96,10 +96,10 @@ def _number(where: str, values: Mapping[str, Any], name: str) -> float:
     return number
 
 
-def tiers_of(settings: Settings) -> TierBook | None:
-    """Leverage tiers from the files that the settings name; None when they name none."""
+def tiers_of(settings: Settings, folder: Path = Path()) -> TierBook | None:
+    """Leverage tiers from the files that the settings name, below ``folder``; None when they name none."""
     book = None
     for file in settings.margin.tier_files:
-        found = load_tiers(Path(file.path), file.venue, file.effective)
+        found = load_tiers(folder / file.path, file.venue, file.effective)
         book = found if book is None else book.merged(found)
     return book

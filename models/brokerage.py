@@ -66,7 +66,7 @@ class CarryBrokerage(DefaultBrokerageModel):
 
     def get_fill_model(self, security: Security) -> Any:
         """Immediate fills and forced ones."""
-        return self._of(security, lambda leg: CarryFills(leg, self._desk.is_open), lambda _: ImmediateFillModel())
+        return self._of(security, lambda leg: CarryFills(leg, self._desk.resting_fill), lambda _: ImmediateFillModel())
 
     def get_slippage_model(self, security: Security) -> Any:
         """None where spread and impact are zero, so that no call enters Python."""
@@ -129,7 +129,7 @@ class CarryBrokerage(DefaultBrokerageModel):
         return CarrySlippage(self._exchange, leg)
 
     def _margin(self, leg: Leg) -> Any:
-        check = WalletCheck(self._exchange, leg, self._desk.is_sending)
+        check = WalletCheck(self._exchange, leg, self._desk.is_ours)
         if leg.index % 2 == 0:
             return SpotMargin(check)
         return PerpMargin(check, lambda contracts: self._exchange.maintenance(leg.index, contracts))

@@ -59,19 +59,19 @@ class FundingRate(VenueRow):
 
 
 class MarkPrice(VenueRow):
-    """Mark price at a settlement."""
+    """Mark price at a settlement, which is where the ledger pays by it."""
 
     market_suffix = "mark"
 
 
 class IndexPrice(VenueRow):
-    """Index price."""
+    """Index price at the close of each bar."""
 
     market_suffix = "index"
 
 
 class OraclePrice(VenueRow):
-    """Oracle price."""
+    """The venue's oracle price at the close of each bar; the composite of several venues guards the run by itself."""
 
     market_suffix = "oracle"
 

@@ -152,6 +152,9 @@ def register_properties(leg: Leg) -> None:
     )
 
 
-def starting_cash(exchange: HostedExchange) -> dict[str, float]:
-    """Amount of each asset over all wallets at the start."""
-    return {asset: amount for asset, amount in exchange.balances().items() if amount != 0.0}
+def starting_cash(exchange: HostedExchange) -> dict[str, tuple[float, float]]:
+    """Amount of each asset over all wallets at the start, and its price in account currency.
+
+    Without a price Lean counts a coin as nothing until its market prints, and a run that begins with nothing ends.
+    """
+    return {asset: (amount, exchange.price(asset)) for asset, amount in exchange.balances().items() if amount != 0.0}

@@ -1,7 +1,8 @@
 """Fills and slippage: Lean's own fill at the last price; forced fills carry price and fee in their tag.
 
-An order never asks for more than the share of the volume that may fill, so Lean fills every order whole: a part filled
-later would pay no fee, or twice (lean-measured.md D.2).
+A market order never asks for more than the share of the volume that may fill, so Lean fills it whole. A resting order
+fills bar by bar, as far as that share goes; each part has its own fee, because Lean asks no fee model for parts, and
+about the whole order for the last one (lean-measured.md D.2).
 """
 
 from __future__ import annotations
@@ -60,26 +61,32 @@ def forced(tag: str | None) -> Forced | None:
 class CarryFills(ImmediateFillModel):
     """Lean's immediate fill, with the fee of a market order on its fill price, and forced fills at their own price.
 
-    ``is_open`` says of an order's tag whether the book still has it.
+    ``resting`` says, of a resting order's tag and a price, what of it fills there in the present bar, and whether that
+    is the last of it; None for an order that is not of the book.
     """
 
-    def __init__(self, leg: Leg, is_open: Callable[[str], bool]) -> None:
+    def __init__(self, leg: Leg, resting: Callable[[str, float], tuple[float, bool] | None]) -> None:
         super().__init__()
-        self._leg, self._is_open = leg, is_open
+        self._leg, self._resting = leg, resting
 
     def limit_fill(self, asset: Security, order: LimitOrder) -> OrderEvent:
-        """The fill of a resting order at the maker's fee, unless a liquidation of the same bar has cancelled it.
+        """The fill of a resting order at the maker's fee; nothing where a liquidation of the same bar has cancelled it.
 
-        Lean takes an order at the last price for marketable and would charge the taker's. A perp's fee is on its price.
+        Lean offers the whole order, in every scan of a bar that traded through it; it takes an order at the last price
+        for marketable and would charge the taker's fee. A perp's fee is on its price.
         """
         event = super().limit_fill(asset, order)
         if event.fill_quantity == 0:
             return event
-        if not self._is_open(order.tag):
-            event.status, event.fill_quantity, event.fill_price = OrderStatus.SUBMITTED, 0, 0
-            return event
-        found = self._leg.instrument
-        return self._charged(event, event.fill_price if found.kind is Kind.SPOT else asset.price, self._leg.row.maker)
+        found = self._resting(order.tag, event.fill_price)
+        if found is not None:
+            quantity, is_last = found
+            if quantity == 0.0:
+                event.status, event.fill_quantity, event.fill_price = order.status, 0, 0
+                return event
+            event.fill_quantity = quantity
+            event.status = OrderStatus.FILLED if is_last else OrderStatus.PARTIALLY_FILLED
+        return self._with_maker_fee(event, asset.price)
 
     def market_fill(self, asset: Security, order: MarketOrder) -> OrderEvent:
         """The fill of a market order. Where the fee is taken out of the bought coin, Lean's fee model does it."""
@@ -90,6 +97,13 @@ class CarryFills(ImmediateFillModel):
             event.message = FORCED
             return _with_fee(event, max(instruction.fee, _SMALLEST_FEE), instruction.asset)
         return self._charged(event, event.fill_price, self._leg.row.taker)
+
+    def _with_maker_fee(self, event: OrderEvent, perp_price: float) -> OrderEvent:
+        instrument, row = self._leg.instrument, self._leg.row
+        if row.fee_in_base == 1 and event.fill_quantity > 0:  # Lean takes a fee in the coin out of the filled quantity
+            quantity = event.fill_quantity
+            return _with_fee(event, quantity - fees.base_after_fee(quantity, row.maker), instrument.base)
+        return self._charged(event, event.fill_price if instrument.kind is Kind.SPOT else perp_price, row.maker)
 
     def _charged(self, event: OrderEvent, price: float, rate: float) -> OrderEvent:
         if self._leg.row.fee_in_base == 1 and event.fill_quantity > 0:

@@ -22,20 +22,22 @@ from crypto.simulator.hosted import HostedExchange
 from models.fills import forced
 from models.legs import Leg
 
-Sending = Callable[[], bool]
-
 
 class WalletCheck:
-    """Whether the wallet of a leg carries an order. Orders from the book were checked and reserved when they left."""
+    """Whether the wallet of a leg carries an order. Orders from the book were checked and reserved when they left.
 
-    def __init__(self, exchange: HostedExchange, leg: Leg, is_sending: Sending) -> None:
-        self._exchange, self._leg, self._is_sending = exchange, leg, is_sending
+    ``is_ours`` says so of an order's tag. Lean asks again before every fill of a resting order, and ends one that does
+    not pass.
+    """
+
+    def __init__(self, exchange: HostedExchange, leg: Leg, is_ours: Callable[[str], bool]) -> None:
+        self._exchange, self._leg, self._is_ours = exchange, leg, is_ours
 
     def result(self, parameters: HasSufficientBuyingPowerForOrderParameters) -> HasSufficientBuyingPowerForOrderResult:
         """Lean's answer object. Forced fills always pass."""
         order = parameters.order
         try:
-            if self._is_sending() or forced(order.tag) is not None:
+            if self._is_ours(order.tag) or forced(order.tag) is not None:
                 return HasSufficientBuyingPowerForOrderResult(True)
         except RefusedError as error:
             return HasSufficientBuyingPowerForOrderResult(False, str(error))

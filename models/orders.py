@@ -46,11 +46,21 @@ class OrderDesk:
         """Whether the order that Lean asks about is one of the book, checked and reserved already, or the venue's."""
         return self._sending >= 0 or self._is_following
 
-    def is_open(self, tag: str) -> bool:
-        """Whether a resting order may fill in the present slice: the book still has it once the venue has acted."""
+    def is_ours(self, tag: str) -> bool:
+        """Whether an order is one of the book, or the venue's: nothing is left to check."""
+        return self.is_sending() or _number(tag) >= 0
+
+    def resting_fill(self, tag: str, price: float) -> tuple[float, bool] | None:
+        """Quantity (signed) of a resting order that fills at ``price`` in the present slice, once the venue has acted.
+
+        And whether it completes the order; None for an order that is not of the book.
+        """
         self._feed.close_now()
         order = _number(tag)
-        return order < 0 or self._exchange.is_working(order)
+        if order < 0:
+            return None
+        row, lots = self._exchange.world.orders[order], self._exchange.resting_lots(order, price)
+        return self._book.legs[row.leg].quantity(lots), bool(row.filled_lots + lots == row.lots)
 
     def send(self, order: int, leg_row: int, lots: int, limit_price: float) -> None:
         """One order to Lean: at market, filled within this call in a backtest, or resting at ``limit_price``."""
@@ -112,7 +122,7 @@ class OrderDesk:
         self._feed.close_now()
         if self._is_following and forced(event.ticket.tag) is not None:
             return  # the ledger had it first
-        order, found = self._order_of(event), status(event.status)
+        order, found = _number(event.ticket.tag), status(event.status)
         if found is not OrderStatus.PLACED:
             self._resting.discard(order)
         if event.fill_quantity != 0:
@@ -123,12 +133,6 @@ class OrderDesk:
             self._exchange.cancelled(order, OrderReason.TIMEOUT)
         self._answered |= found is not OrderStatus.PLACED and order == self._sending
         self.reconcile()
-
-    def _order_of(self, event: OrderEvent) -> int:
-        """Our number of the event's order; -1 when it is not ours."""
-        if self._sending >= 0 and event.symbol == self._book.legs[self._leg_of(self._sending)].symbol:
-            return self._sending
-        return _number(event.ticket.tag)
 
     def _leg_of(self, order: int) -> int:
         return int(self._exchange.world.orders[order].leg)
@@ -145,7 +149,9 @@ class OrderDesk:
                 f"Lean filled {contracts!r} of {leg.instrument.key}, which is no whole number of lots of {leg.lot!r}",
                 remedy="the symbol properties of the data folder differ from ours: carry lean export writes them",
             )
-        for asset, amount in self._exchange.filled(order, leg.index, lots, event.fill_price, rate):
+        spot: Any = self._book.legs[leg.index - leg.index % 2].security
+        extra = self._exchange.filled(order, leg.index, lots, event.fill_price, rate, spot.open)
+        for asset, amount in extra:
             self._algorithm.portfolio.cash_book[asset].add_amount(amount)
 
     def _refusal(self, order: int, message: str) -> OrderReason:

@@ -116,9 +116,9 @@ def run_backtest(
     """
     setup = build(settings, market, tiers_of(settings))
     if compiled and strategy is None:
-        world = run_compiled(setup.world, progress)
+        world = run_compiled(setup.world, progress, setup.rearm_ms)
     else:
-        world = run_python(setup.world, strategy or PythonPipeline(), progress)
+        world = run_python(setup.world, strategy or PythonPipeline(), progress, setup.rearm_ms)
     raise_for_gap(setup, world, market)
     provenance = {
         "config_hash": config_hash(settings),

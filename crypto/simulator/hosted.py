@@ -31,7 +31,7 @@ from crypto.simulator.clock import (
 )
 from crypto.simulator.desk import finish, order_value, record_fill, send
 from crypto.simulator.exchange import judge_equity, measure_position, measure_start
-from crypto.simulator.fills import fill_perp, fill_spot
+from crypto.simulator.fills import coin_price, fill_perp, fill_spot
 from crypto.simulator.hosted_risk import Extremes, HostedRisk
 from crypto.simulator.hosted_rows import BAR, INSTANT, Grid, Totals, plain
 from crypto.simulator.loop import raise_for_gap
@@ -58,10 +58,12 @@ from crypto.simulator.strategy import (
     is_quiet,
     note_decision,
     note_signal,
+    rearm_where_pulled,
     switch_on,
 )
 from crypto.simulator.valuation import (
     ROUNDING,
+    asset_price,
     free_cash,
     free_margin,
     measure_wallets,
@@ -99,6 +101,7 @@ class HostedExchange:
         self._setup, self.world, self.names = setup, plain(setup.world), setup.names
         self._send = send_order
         self._rules, self.run = self.world.rules[0], self.world.run[0]
+        self._rearm_ms = list(setup.rearm_ms)
         self._rules.latency_ms = 0  # the host fills at once, at the price that the decision saw
         self._bars = cast("Grid", self.world.bars)
         self.attribution = cast("Totals", self.world.attribution)
@@ -111,6 +114,7 @@ class HostedExchange:
         ]
         self._marks = [(math.nan, math.nan)] * len(self.world.pairs)
         self._has_resting = self._rested_perp_filled = False
+        self._rested_ms: dict[int, int] = {}  # end of the bar in which a resting order filled last
         self._planned: dict[int, float] = {}  # slippage of the order that is being sent, by leg
         holdings = self.world.holdings
         self._perps = [
@@ -309,6 +313,11 @@ class HostedExchange:
         if self.run.killed == 1:
             switch_on(self.world)
 
+    def rearm_as_planned(self) -> None:
+        """After the decisions of an instant: re-arm where the settings say that a person does by now (risk.rearm)."""
+        while self._rearm_ms and self._rearm_ms[0] <= self.run.time_ms:
+            rearm_where_pulled(self.world, self._rearm_ms.pop(0))
+
     # -- what the strategy wants -------------------------------------------------------------------------------------
 
     def observe(self, pair: int) -> Features:
@@ -399,24 +408,45 @@ class HostedExchange:
         """Whether an order of the book has not ended."""
         return bool(self.world.orders[order].status == _PLACED)
 
+    def resting_lots(self, order: int, price: float) -> int:
+        """Lots (signed) of a resting order that fill at ``price``, because the bar that closed now traded through it.
+
+        0 for an order that has ended, that filled in this bar before, or whose leg has no bar: a host may ask again.
+        """
+        leg = self.world.orders[order].leg
+        asked_before = self._rested_ms.get(order) == self.run.time_ms
+        if asked_before or not self.is_working(order) or not self._bars[leg, BAR, VOLUME] > 0.0:
+            return 0
+        return int(matching.resting_lots(self.world, leg, BAR, price))
+
     # -- what the host did -------------------------------------------------------------------------------------------
 
-    def filled(self, order: int, leg: int, lots: int, price: float, fee_rate: float) -> list[tuple[str, float]]:
+    def filled(
+        self, order: int, leg: int, lots: int, price: float, fee_rate: float, spot_open: float = math.nan
+    ) -> list[tuple[str, float]]:
         """A fill of ``lots`` (signed) at ``price`` with the fee as a fraction of its value; ``order`` -1: not ours.
 
-        Returns what the venue books because of it and the host has not: asset and amount of interest charged at
-        borrowing, and of a settlement corrected by a fill inside the venue's grace seconds.
+        ``spot_open``: open of the pair's spot bar that closed now, which splits the fill of a resting perp order into
+        basis and delta. Returns what the venue books because of it and the host has not: asset and amount of interest
+        charged at borrowing, and of a settlement corrected by a fill inside the venue's grace seconds.
         """
         self.attribute_moves()
         self.risk.moved = True
         world, row, booked = self.world, self.world.legs[leg], self.run.ledger_rows
         resting = order >= 0 and world.orders[order].kind == _POST_ONLY
+        if resting:
+            self._rested_ms[order] = self.run.time_ms
         reference = price if resting else self._bars[leg, BAR, OPEN]
         if row.kind == SPOT:
             fee, slippage = self._fill_spot(row, leg, order, lots, price, reference, fee_rate)
         else:
             self._rested_perp_filled = self._rested_perp_filled or resting
+            spot, bars = leg - 1, self._bars
+            last = bars[spot, BAR, OPEN]
+            if resting:
+                bars[spot, BAR, OPEN] = spot_open if bars[spot, BAR, VOLUME] > 0.0 else math.nan
             fee, slippage = fill_perp(world, leg, order, lots, price, reference, fee_rate, BAR)
+            bars[spot, BAR, OPEN] = last
         extra = [
             (self.names.assets[entry.asset], entry.amount)
             for entry in world.ledger[booked : self.run.ledger_rows]
@@ -470,16 +500,17 @@ class HostedExchange:
         return float(matching.slippage_fraction(row.half_spread, row.impact, share))
 
     def maintenance(self, leg: int, contracts: float) -> float:
-        """Maintenance margin of ``contracts`` of a perp at its valuation price, closing fee included, settlement asset.
+        """Maintenance margin of ``contracts`` of a perp at its valuation price, closing fee included, account currency.
 
         Without the venue's margin engine: the initial margin.
         """
         world, row = self.world, self.world.legs[leg]
         size = notional_at(world, leg, contracts / row.units_per_lot, row.value_price)
+        unit = coin_price(world, leg) if row.kind == INVERSE else 1.0
         if self._rules.margin_engine == 0:
-            return float(initial_margin(size, self._rules.leverage))
+            return float(initial_margin(size, self._rules.leverage) * unit)
         tiers = (world.tiers[column, row.tier_first : row.tier_end] for column in range(3))
-        return float(maintenance(size, *tiers) + row.closing_fee * size)
+        return float((maintenance(size, *tiers) + row.closing_fee * size) * unit)
 
     def affords(self, leg: int, contracts: float) -> bool:
         """Whether the leg's wallet carries an order that did not come from the book (signed contracts)."""
@@ -505,6 +536,12 @@ class HostedExchange:
         for row in world.legs:
             totals[self.names.assets[row.base_asset]] -= row.debt + row.owed
         return totals
+
+    def price(self, asset: str) -> float:
+        """Value of one unit of an asset in account currency, by the spot market that prices it; NaN: not yet known."""
+        index = self.names.assets.index(asset)
+        prices = (asset_price(self.world, wallet, index) for wallet in range(len(self.names.wallets)))
+        return float(next((price for price in prices if price == price), math.nan))
 
     def position(self, leg: int) -> float:
         """Signed contracts of a perp leg, in the units that the venue counts orders in."""

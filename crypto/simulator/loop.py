@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from crypto.market import MarketHistory
 from crypto.simulator.exchange import advance, measure_start
 from crypto.simulator.setup import Setup
 from crypto.simulator.state import COMPLETED, GROW, NO_BORROW_RATE, NO_MARK, NO_RATE, RUNNING, World
-from crypto.simulator.strategy import decide_all, prepare_all
+from crypto.simulator.strategy import decide_all, prepare_all, rearm_where_pulled
 from crypto.units import HOUR_MS, iso
 
 Progress = Callable[[int, int], None]  # instants done, instants in all
@@ -93,27 +93,45 @@ def compile_loop(world: World) -> None:
     run_span(world, 1, 0, 0)
 
 
-def run_compiled(world: World, progress: Progress | None = None) -> World:
-    """Run the default strategy to the end of the market; the returned world holds the records."""
+def rearm_instants(world: World, rearm_ms: Sequence[int]) -> dict[int, int]:
+    """Instants after whose decisions a person's re-arming is obeyed, each with the date of the last one: closes count
+    from 1, and the first at or after the date is the one.
+    """
+    start_ms, bar_ms = int(world.rules[0].start_ms), int(world.rules[0].bar_ms)
+    return {max(1, -((start_ms - date_ms) // bar_ms)): date_ms for date_ms in sorted(rearm_ms)}
+
+
+def run_compiled(world: World, progress: Progress | None = None, rearm_ms: Sequence[int] = ()) -> World:
+    """Run the default strategy to the end of the market; the returned world holds the records.
+
+    ``rearm_ms``: when a person re-arms the kill switch.
+    """
     bars = world.bars.shape[1]
     measure_start(world)
+    rearming = rearm_instants(world, rearm_ms)
     instant, chunk = 1, max(1, bars // CHUNKS)
     while instant <= bars:
-        status, instant = run_span(world, instant, min(instant + chunk - 1, bars), bars)
+        last = min([instant + chunk - 1, bars, *(stop for stop in rearming if stop >= instant)])
+        status, instant = run_span(world, instant, last, bars)
         if status == GROW:
             world = grown(world)
         elif status != RUNNING:
             return world
+        elif instant - 1 in rearming:
+            rearm_where_pulled(world, rearming[instant - 1])
         if progress is not None:
             progress(instant - 1, bars)
     world.run[0].status = COMPLETED
     return world
 
 
-def run_python(world: World, strategy: Strategy, progress: Progress | None = None) -> World:
+def run_python(
+    world: World, strategy: Strategy, progress: Progress | None = None, rearm_ms: Sequence[int] = ()
+) -> World:
     """Run a Python strategy to the end of the market; same exchange, same order of events."""
     bars = world.bars.shape[1]
     measure_start(world)
+    rearming = rearm_instants(world, rearm_ms)
     strategy.bind(world)
     chunk = max(1, bars // CHUNKS)
     instant = 1
@@ -127,6 +145,8 @@ def run_python(world: World, strategy: Strategy, progress: Progress | None = Non
             return world
         if instant < bars:
             strategy.on_instant()
+        if instant in rearming:
+            rearm_where_pulled(world, rearming[instant])
         if progress is not None and instant % chunk == 0:
             progress(instant, bars)
         instant += 1

@@ -157,6 +157,18 @@ def arrive(world: World, leg: int) -> None:
 
 
 @kernel
+def resting_lots(world: World, leg: int, bar: int, price: float) -> int:
+    """Lots (signed) of the leg's resting order that a bar which traded through its limit fills at ``price``."""
+    order = world.legs[leg].order
+    entry = world.orders[order]
+    lots = min(float(abs(entry.lots - entry.filled_lots)), fillable_lots(world, leg, bar))
+    lots = _affordable(world, order, lots, price)
+    if lots < 1.0:
+        return 0
+    return int(lots) if entry.lots > 0 else -int(lots)
+
+
+@kernel
 def match_resting(world: World, leg: int, bar: int) -> None:
     """Fill a resting post-only order that the bar traded through; cancel it after its deadline."""
     order = world.legs[leg].order
@@ -167,14 +179,11 @@ def match_resting(world: World, leg: int, bar: int) -> None:
         else world.bars[leg, bar, HIGH] > entry.limit_price
     )
     if through:
-        wanted = abs(entry.lots - entry.filled_lots)
-        lots = min(float(wanted), fillable_lots(world, leg, bar))
         price = entry.limit_price
         if world.rules[0].fill_at_last_close == 1:  # Lean: a bar beyond the limit as a whole fills at its near end
             price = min(price, world.bars[leg, bar, HIGH]) if entry.lots > 0 else max(price, world.bars[leg, bar, LOW])
-        lots = _affordable(world, order, lots, price)
-        if lots >= 1.0:
-            side = 1 if entry.lots > 0 else -1
-            _execute(world, order, side * int(lots), price, price, True, bar)
+        lots = resting_lots(world, leg, bar, price)
+        if lots != 0:
+            _execute(world, order, lots, price, price, True, bar)
     if world.legs[leg].order == order and world.run[0].time_ms >= entry.deadline_ms:
         finish(world, order, _CANCELLED, _TIMEOUT)

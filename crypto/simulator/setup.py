@@ -47,7 +47,7 @@ from crypto.simulator.state import (
     World,
 )
 from crypto.tiers import TierBook
-from crypto.units import BPS
+from crypto.units import BPS, parse_iso
 from crypto.venues.base import Venue
 from crypto.venues.registry import check_overrides
 from crypto.venues.registry import pair as find_pair
@@ -72,11 +72,15 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A world ready to run, the names of its rows and what the preparation noticed."""
+    """A world ready to run, the names of its rows and what the preparation noticed.
+
+    ``rearm_ms``: when a person re-arms the kill switch, ascending.
+    """
 
     world: World
     names: Names
     notes: tuple[str, ...]
+    rearm_ms: tuple[int, ...] = ()
 
 
 def records(dtype: np.dtype[Any], rows: int) -> Any:
@@ -135,7 +139,7 @@ def build(settings: Settings, market: MarketHistory, book: TierBook | None = Non
     )
     names = Names(tuple(pair.name for pair in pairs), wallets, assets, tuple(leg.key for leg in instruments))
     _start(world, settings, names)
-    return Setup(world, names, tuple(notes))
+    return Setup(world, names, tuple(notes), tuple(sorted(parse_iso(text) for text in settings.risk.rearm)))
 
 
 def _oracle(pairs: Sequence[Pair], market: MarketHistory) -> Any:

@@ -19,7 +19,17 @@ from crypto.simulator.clock import send_transfer, transfer_pending
 from crypto.simulator.desk import commit, order_value, send
 from crypto.simulator.matching import fillable_lots
 from crypto.simulator.posting import note
-from crypto.simulator.state import CARRY_ANNUAL, DECISION, INVERSE, REARMED, SIGNAL, TRIP_CLOSED, TRIP_OPENED, World
+from crypto.simulator.state import (
+    CARRY_ANNUAL,
+    DECISION,
+    INVERSE,
+    KILL,
+    REARMED,
+    SIGNAL,
+    TRIP_CLOSED,
+    TRIP_OPENED,
+    World,
+)
 from crypto.simulator.valuation import (
     free_cash,
     free_margin,
@@ -310,6 +320,17 @@ def switch_on(world: World) -> None:
 def rearm(world: World) -> None:
     """``switch_on``, for Python; a person decides that."""
     switch_on(world)
+
+
+def rearm_where_pulled(world: World, date_ms: int) -> None:
+    """Obey a person who re-arms at ``date_ms``: a switch that is on and was pulled before that."""
+    run, row = world.run[0], int(world.run[0].journal_rows) - 1
+    if run.killed == 0:
+        return
+    while row >= 0 and world.journal[row].event != KILL:
+        row -= 1
+    if row >= 0 and world.journal[row].time_ms < date_ms:
+        switch_on(world)
 
 
 @jit

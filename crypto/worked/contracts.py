@@ -156,27 +156,32 @@ def taker_rate(venue: str, kind: Kind, taker: float | None) -> float | None:
     return VENUES[venue].fees[kind].rates(DEFAULT_FEE_TIER).taker if venue in VENUES else None
 
 
-def listed_table(key: str, choice: TierChoice, flag: str) -> TierTable:
-    """The table of a contract from the user's file or the shipped ones; ``flag`` is blamed when there is none."""
+def listed_table(key: str, choice: TierChoice, flag: str, *, one_contract: bool = False) -> TierTable:
+    """The table of a contract from the user's file or the shipped ones; ``flag`` is blamed when there is none.
+
+    ``one_contract``: the command asks about one contract by its key, so its ``--tier`` takes no symbol.
+    """
     book = SHIPPED_TIERS if choice.listed is None else choice.listed
     if key not in book.keys:
-        raise _no_tiers(key, book, flag)
+        raise _no_tiers(key, book, flag, one_contract)
     if choice.as_of_ms is None:
         return book.history(key)[-1]
     with blaming("--as-of"):
         return book.as_of(key, choice.as_of_ms)
 
 
-def _no_tiers(key: str, book: TierBook, flag: str) -> DataError:
+def _no_tiers(key: str, book: TierBook, flag: str, one_contract: bool) -> DataError:
     venue, kind, symbol = key.split(":")
-    other = f"{venue}:{'inverse' if kind == 'linear' else 'linear'}:{symbol}"
-    if other in book.keys:
-        return DataError(f"{flag}: no tiers of {key}", remedy=f"give --kind {other.split(':')[1]}")
+    other = "inverse" if kind == "linear" else "linear"
+    if f"{venue}:{other}:{symbol}" in book.keys:
+        given = f"--instrument {venue}:{other}:{symbol}" if one_contract else f"--kind {other}"
+        return DataError(f"{flag}: no tiers of {key}", remedy=f"give {given}")
     close = get_close_matches(key, book.keys, n=1)
     hint = f"; did you mean {close[0].split(':')[2]}?" if close and close[0].startswith(f"{venue}:{kind}") else ""
+    by_hand = "RATE/DEDUCTION" if one_contract else f"{symbol}=RATE/DEDUCTION"
     return DataError(
         f"{flag}: no tiers of {key} are known{hint}",
-        remedy=f"give --tier {symbol}=RATE/DEDUCTION, or --tiers FILE with the venue's own tables",
+        remedy=f"give --tier {by_hand}, or --tiers FILE with the venue's own tables",
     )
 
 

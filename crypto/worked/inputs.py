@@ -154,15 +154,16 @@ def by_symbol_or_all(flag: str, texts: Iterable[str], read: Callable[[str, str],
 
 def parse_tiers(texts: Iterable[str]) -> dict[str, tuple[float, float]]:
     """``SYMBOL=RATE`` or ``SYMBOL=RATE/DEDUCTION``: maintenance rate within (0, 1), deduction 0 or more."""
-    found = {}
-    for symbol, value in _pairs("--tier", texts):
-        where = f"--tier {symbol}"
-        rate_text, _, deduction = value.partition("/")
-        rate = positive(f"{where}: rate", rate_text)
-        if rate >= 1:
-            raise UsageError(f"{where}: rate = {rate_text} is not below 1", remedy="give a fraction: 2.5% is 0.025")
-        found[symbol] = (rate, not_negative(f"{where}: deduction", deduction) if "/" in value else 0.0)
-    return found
+    return {symbol: parse_tier(f"--tier {symbol}", value) for symbol, value in _pairs("--tier", texts)}
+
+
+def parse_tier(flag: str, text: str) -> tuple[float, float]:
+    """``RATE`` or ``RATE/DEDUCTION``: maintenance rate within (0, 1), deduction 0 or more."""
+    rate_text, slash, deduction = text.partition("/")
+    rate = positive(f"{flag}: rate", rate_text)
+    if rate >= 1:
+        raise UsageError(f"{flag}: rate = {rate_text} is not below 1", remedy="give a fraction: 2.5% is 0.025")
+    return rate, not_negative(f"{flag}: deduction", deduction) if slash else 0.0
 
 
 def _pairs(flag: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -195,9 +195,14 @@ class Session:
 
     async def _watch(self, opened: float) -> str:
         """Look for silence. A subscription on a route that doesn't carry it is accepted and stays silent."""
+        check, was_held_up = self._times.check_seconds, False
         while not self._refused:
-            await asyncio.sleep(self._times.check_seconds)
-            if reason := self._fault(self._loop.time(), opened):
+            due = self._loop.time() + check
+            await asyncio.sleep(check)
+            now = self._loop.time()
+            # We were held up ourselves: what came meanwhile is not read yet, so silence counts at the next check only.
+            was_held_up = now - due > check and not was_held_up
+            if not was_held_up and (reason := self._fault(now, opened)):
                 self._is_given_up = True
                 return reason
         self._is_given_up = True

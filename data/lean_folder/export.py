@@ -31,7 +31,7 @@ from data.lean_folder.manifest import (
     write_manifest,
 )
 from data.lean_folder.plan import Job, plan
-from data.lean_folder.texts import Text, Texts, bar_texts, borrow_texts, funding_texts
+from data.lean_folder.texts import Text, Texts, bar_texts, borrow_texts, closes_text, funding_texts
 from data.store.atomic import write_bytes
 from data.store.freqtrade import Skipped
 from data.store.lake import Lake
@@ -47,7 +47,8 @@ class ExportOptions:
     """What to export. ``symbols``: symbols or keys, empty for everything. ``[start_ms, end_ms)``: None is open.
 
     ``tolerance_ms``: how far a settlement's stamp may be off its hour. ``overrides``: the user's instrument filters.
-    ``lean_data``: Lean's own data folder, whose tables of symbols and hours are kept beside ours.
+    ``lean_data``: Lean's own data folder, whose tables of symbols and hours are kept beside ours. ``with_sources``:
+    also prices of instruments that can't be traded on Lean, as sources of an oracle.
     """
 
     symbols: tuple[str, ...] = ()
@@ -56,6 +57,7 @@ class ExportOptions:
     tolerance_ms: int = 60_000
     overrides: Mapping[str, InstrumentSettings] = field(default_factory=dict)
     lean_data: Path | None = None
+    with_sources: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def export(lake: Lake, root: Path, options: ExportOptions, advance: Callable[[],
     read, for two series that would share a file, and for damaged lake files.
     """
     manifest = owned_manifest(root)
-    jobs, skipped = plan(lake, options.symbols, options.overrides)
+    jobs, skipped = _plan(lake, options)
     shared_written = shared_files.write(
         root, jobs, manifest, options.overrides, options.lean_data, keep_others=bool(options.symbols)
     )
@@ -110,7 +112,11 @@ def export(lake: Lake, root: Path, options: ExportOptions, advance: Callable[[],
 
 def job_count(lake: Lake, options: ExportOptions) -> int:
     """How many series an export would look at."""
-    return len(plan(lake, options.symbols, options.overrides)[0])
+    return len(_plan(lake, options)[0])
+
+
+def _plan(lake: Lake, options: ExportOptions) -> tuple[list[Job], list[Skipped]]:
+    return plan(lake, options.symbols, options.overrides, with_sources=options.with_sources)
 
 
 @dataclass(slots=True)
@@ -132,6 +138,7 @@ def _export_all(
     done: list[Exported] = []
     empty: list[Skipped] = []
     pending: deque[_Pending] = deque()
+    claimed = {place.rate_path for job in jobs if job.closes for place in job.rate_places}
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
             for job in jobs:
@@ -147,10 +154,10 @@ def _export_all(
                         record = replace(started.record, sources=sources, options=choices)
                         pending.append(_Pending(record, started.files))
                 while sum(len(item.files) for item in pending) > _AHEAD:
-                    done.append(_finish(root, manifest, pending.popleft()))
+                    done.append(_finish(root, manifest, pending.popleft(), claimed))
                 advance()
             while pending:
-                done.append(_finish(root, manifest, pending.popleft()))
+                done.append(_finish(root, manifest, pending.popleft(), claimed))
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -168,6 +175,8 @@ def _choices(job: Job, options: ExportOptions) -> dict[str, str]:
     chosen = {"start": options.start_ms, "end": options.end_ms, "ticker": job.place.ticker}
     if job.key.series == "funding":
         chosen["tolerance_ms"] = options.tolerance_ms
+    if job.closes:
+        chosen["closes"] = 1
     return {name: "" if value is None else str(value) for name, value in chosen.items()}
 
 
@@ -207,7 +216,8 @@ def _texts(lake: Lake, root: Path, options: ExportOptions, job: Job, held: Serie
         return funding_texts(job.key, job.place, columns, root, options.end_ms, lake, options.tolerance_ms)
     if job.key.series == BORROW:
         return borrow_texts(job.key, job.place, columns, root, options.end_ms)
-    return bar_texts(job.key, job.place, columns)
+    closes = closes_text(job.key, job.place, columns, root, options.end_ms) if job.closes else None
+    return bar_texts(job.key, job.place, columns, closes)
 
 
 def _write_file(root: Path, text: Text, known: Written | None) -> tuple[str, Written, int]:
@@ -221,14 +231,14 @@ def _write_file(root: Path, text: Text, known: Written | None) -> tuple[str, Wri
     return text.path, Written(stamp_of_bytes(path, content), digest), len(content)
 
 
-def _finish(root: Path, manifest: Manifest, pending: _Pending) -> Exported:
-    """Wait for the files of a series, take away those it no longer has, and record it."""
+def _finish(root: Path, manifest: Manifest, pending: _Pending, claimed: set[str]) -> Exported:
+    """Wait for the files of a series, take away those that no series has any longer, and record it."""
     results = [future.result() for future in pending.files]
     files = {path: written for path, written, _ in results}
     record = replace(pending.record, files=files)
     name = str(record.key)
     before = manifest.series.get(name)
-    for path in sorted((before.files.keys() if before else set()) - files.keys()):
+    for path in sorted((before.files.keys() if before else set()) - files.keys() - claimed):
         (root / path).unlink(missing_ok=True)
     _remove_other_days(root, record)
     manifest.series[name] = record

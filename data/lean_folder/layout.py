@@ -19,6 +19,7 @@ from crypto.units import DAY_MS, timeframe_ms
 from data.store.series import SeriesKey
 
 MANIFEST_NAME = "carry-manifest.json"
+MANIFEST_FORMAT = "carry-lean-1"
 SYMBOL_PROPERTIES = "symbol-properties/symbol-properties-database.csv"
 MARKET_HOURS = "market-hours/market-hours-database.json"
 INTEREST_RATE = "alternative/interest-rate/usa/interest-rate.csv"
@@ -29,6 +30,7 @@ BORROW = "borrow"
 PRICE_SERIES = ("mark", "index", "oracle")  # series that get a market of their own, named <venue><series>
 RESOLUTIONS = {"1m": "minute", "1h": "hour", "1d": "daily"}
 TIMEFRAMES = {resolution: timeframe for timeframe, resolution in RESOLUTIONS.items()}
+CLOSES_SERIES = ("index", "oracle")  # series whose closes stand in a rate file, too (custom data, and a live feed)
 # Lean prices every perpetual that is quoted in another asset as an inverse contract (CryptoFuture.IsCryptoCoinFuture).
 LINEAR_QUOTES = ("USDT", "BUSD", "USDC")
 # Markets that Lean's own table lists (Common/Market.cs); any other name has to be added before it is used.
@@ -151,6 +153,11 @@ def resolution_of(timeframe: str, what: str) -> str:
 def settlement_mark_place(funding: Place) -> Place:
     """Rate file that holds the mark price at each settlement of the contract."""
     return Place(funding.security_type, price_market(funding.market, "mark"), funding.ticker)
+
+
+def closes_place(bars: Place) -> Place:
+    """Rate file that holds the closes of an index or oracle series, each at the instant at which it is known."""
+    return Place(bars.security_type, bars.market, bars.ticker)
 
 
 def bar_length_ms(place: Place) -> int:

@@ -13,12 +13,11 @@ from pathlib import Path
 import msgspec
 
 from crypto.errors import DataError, RefusedError, UsageError
-from data.lean_folder.layout import MANIFEST_NAME, Place
+from data.lean_folder.layout import MANIFEST_FORMAT, MANIFEST_NAME, Place
 from data.store.atomic import write_bytes
 from data.store.lakefile import TOOL
 from data.store.series import Provenance, SeriesKey
 
-FORMAT = "carry-lean-1"
 _AGAIN = "delete that file and run carry lean export again"
 
 
@@ -90,14 +89,16 @@ def read_manifest(root: Path) -> Manifest | None:
         return None
     except (OSError, msgspec.MsgspecError, UsageError) as error:
         raise DataError(f"{path} cannot be read: {error}", remedy=_AGAIN) from error
-    if document.format != FORMAT:
-        raise DataError(f"{path} has format {document.format!r}, this version reads {FORMAT!r}", remedy=_AGAIN)
+    if document.format != MANIFEST_FORMAT:
+        raise DataError(f"{path} has format {document.format!r}, this version reads {MANIFEST_FORMAT!r}", remedy=_AGAIN)
     return Manifest(document.series, document.shared)
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
     """Write the manifest atomically, unless the file holds the same already."""
-    document = _Document(FORMAT, TOOL, dict(sorted(manifest.shared.items())), dict(sorted(manifest.series.items())))
+    document = _Document(
+        MANIFEST_FORMAT, TOOL, dict(sorted(manifest.shared.items())), dict(sorted(manifest.series.items()))
+    )
     content = msgspec.json.encode(document) + b"\n"
     path = root / MANIFEST_NAME
     if not path.is_file() or path.read_bytes() != content:

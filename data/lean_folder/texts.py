@@ -12,7 +12,7 @@ from crypto.errors import DataError
 from crypto.funding import settlement_instants
 from crypto.market import Floats, Integers
 from crypto.units import timeframe_ms
-from data.lean_folder.layout import Place, settlement_mark_place
+from data.lean_folder.layout import Place, closes_place, settlement_mark_place
 from data.lean_folder.lines import bar_rows, days_of, rate_rows, stamps_in, values_in
 from data.lean_folder.live_rows import logged_rows
 from data.store.lake import Lake
@@ -41,8 +41,8 @@ class Texts:
     marks_filled: tuple[int, ...] | None = None
 
 
-def bar_texts(key: SeriesKey, place: Place, columns: Columns) -> Texts:
-    """Bars: one file, or one per UTC day for minutes."""
+def bar_texts(key: SeriesKey, place: Place, columns: Columns, closes: Text | None = None) -> Texts:
+    """Bars: one file, or one per UTC day for minutes. ``closes``: the rate file that goes with them."""
     block = bar_rows(columns, place.resolution, Origin(str(key)))
     times = stamps_in(columns)
     if place.resolution == "minute":
@@ -52,7 +52,15 @@ def bar_texts(key: SeriesKey, place: Place, columns: Columns) -> Texts:
         )
     else:
         files = (Text(place.bars_path(), place.entry_name(), block.bytes_of(0, block.rows)),)
-    return Texts(files, len(times), int(times[0]), int(times[-1]))
+    more = () if closes is None else (closes,)
+    return Texts((*files, *more), len(times), int(times[0]), int(times[-1]))
+
+
+def closes_text(key: SeriesKey, place: Place, columns: Columns, root: Path, end_ms: int | None) -> Text:
+    """Closes of an index or oracle series, each at its bar's end, with rows that a feed appended since."""
+    at = closes_place(place)
+    closes = (stamps_in(columns) + timeframe_ms(key.timeframe), values_in(columns, "close"))
+    return _rate_file(at, *_with_live(closes, root, at, end_ms), "close", Origin(str(key)))
 
 
 def borrow_texts(key: SeriesKey, place: Place, columns: Columns, root: Path, end_ms: int | None) -> Texts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,16 +20,23 @@ from pyarrow import csv
 
 from crypto.errors import DataError
 from crypto.market import Floats, Integers
-from crypto.units import iso, parse_iso
+from crypto.units import HOUR_MS, iso, parse_iso
 from data.sources.client import Client
-from data.sources.faults import FetchError
+from data.sources.faults import FetchError, short
 from data.sources.wire.columns import Listing, ordered
-from data.store.rows import Columns
+from data.store.merge import SAME_SETTLEMENT_MS
+from data.store.rows import COLUMNS, EARLIEST_MS, LATEST_MS, Columns
 from data.store.series import SourceFile
 
 _MARKETS = {"spot": "spot", "linear": "futures/um", "inverse": "futures/cm"}
 _FOLDERS = {"bars": "klines", "mark": "markPriceKlines", "index": "indexPriceKlines"}
 _MICROSECONDS_FROM = 10**14
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Also their places in a file without header. There is no column of mark prices.
+_FUNDING_COLUMNS = ("calc_time", "funding_interval_hours", "last_funding_rate")
+_LONGEST_INTERVAL_HOURS = 24
+_AROUND = "--source rest goes around the archive"
+_BROKEN = (DataError, pa.ArrowException, zipfile.BadZipFile, zlib.error, ValueError, IndexError, EOFError, RuntimeError)
 _PRICES = ("open", "high", "low", "close")
 # Open time, prices, volume, close time, and the volume in quote (USD-M, spot) or base (COIN-M).
 _BASE_VOLUME_COLUMN = {"spot": 5, "linear": 5, "inverse": 7}
@@ -78,18 +86,17 @@ async def read_month(client: Client, file: ArchiveFile, series: str, kind: str) 
         said = "there is none" if noted is None else f"it says {noted.decode('ascii', 'replace')[:64]}"
         raise FetchError(
             f"{file.url}: SHA-256 {digest} is not what its CHECKSUM file says ({said})",
-            remedy="run it again; --source rest goes around the archive",
+            remedy=f"run it again; {_AROUND}",
         )
     try:
         rows = parse_month(content, series, kind)
-    except (DataError, pa.ArrowException, zipfile.BadZipFile, ValueError, IndexError) as error:
-        words = error.message if isinstance(error, DataError) else str(error).splitlines()[0]
-        raise FetchError(f"{file.url}: {words}", remedy="--source rest goes around the archive") from error
-    times = rows["time_ms"]
+    except _BROKEN as error:
+        words = error.message if isinstance(error, DataError) else f"{type(error).__name__} {error}"
+        raise FetchError(f"{file.url}: {short(words)}", remedy=_AROUND) from error
+    times = _settled(rows["time_ms"]) if series == "funding" else rows["time_ms"]
     if len(times) and (times[0] < file.lo_ms or times[-1] >= file.hi_ms):
         raise FetchError(
-            f"{file.url} holds rows from {iso(int(times[0]))} to {iso(int(times[-1]))}, outside its month",
-            remedy="--source rest goes around the archive",
+            f"{file.url} holds rows from {_shown(times[0])} to {_shown(times[-1])}, outside its month", remedy=_AROUND
         )
     return rows, SourceFile(file.name, digest)
 
@@ -99,21 +106,72 @@ def parse_month(content: bytes, series: str, kind: str) -> Columns:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
         if len(names) != 1:
-            raise DataError(f"the zip holds {len(names)} files, expected one", remedy="")
-        text = archive.read(names[0])
-    has_header = not text[:1].isdigit()
-    options = csv.ReadOptions(autogenerate_column_names=True, skip_rows=1 if has_header else 0)
-    table = csv.read_csv(io.BytesIO(text), read_options=options)
-    columns = [table.column(number).to_numpy() for number in range(table.num_columns)]
+            raise DataError(f"the zip holds {len(names)} files, expected one", remedy=_AROUND)
+        text = archive.read(names[0]).removeprefix(_BYTE_ORDER_MARK)
+    header, body = ("", text) if text[:1].isdigit() else _header_of(text)
+    if not body.strip():
+        return no_rows(series)
+    table = csv.read_csv(io.BytesIO(body), read_options=csv.ReadOptions(autogenerate_column_names=True))
     if series == "funding":
-        # calc_time, funding_interval_hours, last_funding_rate: no mark price.
-        return ordered({"time_ms": _milliseconds(columns[0]), "funding_rate": columns[2].astype(np.float64)})
-    result: Columns = {"time_ms": _milliseconds(columns[0])}
-    for name, values in zip(_PRICES, columns[1:5], strict=True):
-        result[name] = values.astype(np.float64)
+        return ordered(_funding(table, header))
+    result: Columns = {"time_ms": _milliseconds(_numbers(table, 0))}
+    for number, name in enumerate(_PRICES, start=1):
+        result[name] = _numbers(table, number).astype(np.float64)
     if series == "bars":
-        result["volume"] = columns[_BASE_VOLUME_COLUMN[kind]].astype(np.float64)
+        result["volume"] = _numbers(table, _BASE_VOLUME_COLUMN[kind]).astype(np.float64)
     return ordered(result)
+
+
+def _settled(stamps: Floats | Integers) -> Floats | Integers:
+    """The full hours that stamps settle: Binance's are late by some milliseconds, others are left as they are."""
+    hours = (stamps + HOUR_MS // 2) // HOUR_MS * HOUR_MS
+    return np.where(np.abs(stamps - hours) <= SAME_SETTLEMENT_MS, hours, stamps)
+
+
+def no_rows(series: str) -> Columns:
+    """Columns of a series without a row: a month in which nothing was traded or settled."""
+    empty: Columns = {name: np.empty(0) for name in COLUMNS[series]}
+    return {**empty, "time_ms": np.empty(0, dtype=np.int64)}
+
+
+def _funding(table: pa.Table, header: str) -> Columns:
+    """Stamps and rates. The column of intervals must hold whole hours: read as a rate, it would pay 800 per cent."""
+    names = [name.strip().strip('"') for name in header.split(",")] if header else list(_FUNDING_COLUMNS)
+    if len(names) != table.num_columns or not set(_FUNDING_COLUMNS) <= set(names):
+        raise DataError(
+            f"it has {table.num_columns} columns ({', '.join(names)}), expected {', '.join(_FUNDING_COLUMNS)}",
+            remedy=_AROUND,
+        )
+    times, hours, rates = (_numbers(table, names.index(name)) for name in _FUNDING_COLUMNS)
+    wrong = (hours < 1) | (hours > _LONGEST_INTERVAL_HOURS) | (hours % 1 != 0)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"row {row + 1}: funding_interval_hours is {float(hours[row]):g}, no whole number of hours of a day",
+            remedy=_AROUND,
+        )
+    return {"time_ms": _milliseconds(times), "funding_rate": rates.astype(np.float64)}
+
+
+def _header_of(text: bytes) -> tuple[str, bytes]:
+    first, _, rest = text.partition(b"\n")
+    return first.decode("utf-8", "replace").strip(), rest
+
+
+def _numbers(table: pa.Table, number: int) -> Floats | Integers:
+    """A column as an array; ``DataError`` where it holds texts or blanks, which would become stamps of no time."""
+    if number >= table.num_columns:
+        raise DataError(f"it has {table.num_columns} columns, column {number + 1} is missing", remedy=_AROUND)
+    column = table.column(number)
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)) or column.null_count:
+        raise DataError(f"column {number + 1} holds texts or blanks where numbers are expected", remedy=_AROUND)
+    values: Floats | Integers = column.to_numpy()
+    return values
+
+
+def _shown(stamp: int) -> str:
+    is_date = EARLIEST_MS <= stamp < LATEST_MS
+    return iso(int(stamp)) if is_date else f"stamp {int(stamp)}"
 
 
 def _milliseconds(stamps: Floats | Integers) -> Integers:

@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import ccxt
 import msgspec
 
+from crypto.units import iso
 from data.credentials import Credentials, variable_names
+from data.sources.bans import Bans
 from data.sources.endpoints.base import Parameters, Route, VenueRest
 from data.sources.faults import (
     BanError,
@@ -36,6 +39,9 @@ Parsed = TypeVar("Parsed")
 _OK_ENVELOPE = re.compile(rb'\s*\{\s*"(?:retCode|code)"\s*:\s*"?0"?\s*[,}]')
 _ENVELOPE_HEAD = 64
 CLOCK_TOLERANCE_MS = 30_000
+# Of waits shorter than this, people are told nothing.
+_WORTH_A_NOTE_S = 5.0
+_AROUND = "--source rest goes around the archive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,10 @@ class _PassingError(Exception):
 
 
 class Client:
-    """Calls of one venue. Use as ``async with``; ``calls`` counts what was sent; ``spent`` outlives the process."""
+    """Calls of one venue. Use as ``async with``; ``calls`` counts what was sent.
+
+    ``spent`` and ``bans`` outlive the process. ``on_wait`` gets words for people about waits of some seconds or more.
+    """
 
     def __init__(
         self,
@@ -69,18 +78,22 @@ class Client:
         credentials: Credentials | None = None,
         *,
         spent: SpentFile | None = None,
+        bans: Bans | None = None,
+        on_wait: Callable[[str], None] = lambda _: None,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.rest = rest
         self.options = options or ClientOptions()
-        self.limiter = Limiter(rest.budgets, clock, sleep)
-        self._spent = spent
+        self.limiter = Limiter(rest.budgets, clock, sleep, self._waiting)
+        self._files = Limiter({}, clock, sleep, self._waiting)
+        self._spent, self._bans, self._on_wait = spent, bans, on_wait
         if spent is not None:
             spent.resume(self.limiter)
         self._sleep = sleep
         self._credentials = credentials
         self._exchange = make_exchange(rest, self.options.base, credentials, self.options.timeout_s)
+        self._hosts = {name.lower(): _host(with_base(url, self.options.base)) for name, url in rest.urls.items()}
         self.calls = 0
         self.offset_ms = 0
 
@@ -104,8 +117,11 @@ class Client:
         if route.signed:
             self._check_key(place)
         send = getattr(self._exchange, route.call)
+        # A venue with one base names its calls otherwise (okx).
+        host = self._hosts.get(route.call.partition("_")[0]) or next(iter(self._hosts.values()))
 
         async def attempt() -> Parsed:
+            self._keep_away(host, place, self.limiter)
             await self.limiter.acquire(route.weights)
             self.calls += 1
             if self._spent is not None:
@@ -118,22 +134,31 @@ class Client:
             self._check(answer, place)
             return self._parsed(answer, place, parse)
 
-        return await self._tried(attempt, place)
+        return await self._tried(attempt, place, host, self.limiter)
 
     async def download(self, url: str) -> bytes | None:
         """A file of the bulk archive; None when it isn't there (404). Does not count against the limits of REST."""
         place = Place(self.rest.name, f"GET {url}", {})
         address = with_base(url, self.options.base)
+        host = _host(address)
 
         async def attempt() -> bytes | None:
+            self._keep_away(host, place, self._files)
+            await self._files.acquire({})
             self._exchange.open()
             answer = await get(self._exchange.session, address, self.options.timeout_s)
             if answer.status == 404:
                 return None
+            if answer.status == 403:
+                raise FetchError(f"{place}: HTTP 403, the archive refuses this address", remedy=_AROUND)
             self._check(answer, place)
+            if answer.content.lstrip()[:1] == b"<":
+                raise _PassingError(
+                    f"HTTP {answer.status}, and an HTML page{html_words(answer.content)} instead of a file"
+                )
             return answer.content
 
-        return await self._tried(attempt, place)
+        return await self._tried(attempt, place, host, self._files)
 
     async def server_now_ms(self) -> int:
         """The venue's time now, by the offset that ``read_clock`` found."""
@@ -157,7 +182,7 @@ class Client:
             f"({self.rest.time.path}); the venue's time was used. Set the clock (NTP): signed calls fail with it"
         )
 
-    async def _tried(self, attempt: Callable[[], Any], place: Place) -> Any:
+    async def _tried(self, attempt: Callable[[], Any], place: Place, host: str, limiter: Limiter) -> Any:
         failure = _PassingError("it was never tried")
         for number in range(self.options.attempts):
             try:
@@ -166,20 +191,42 @@ class Client:
                 failure = _PassingError(str(error))
             except _PassingError as error:
                 failure = error
-            await self._wait_after(failure, number, place)
+            await self._wait_after(failure, number, place, host, limiter)
+        around = f"; {_AROUND}" if limiter is self._files else ""
         raise FetchError(
             f"{place}: {failure.words} ({self.options.attempts} attempts)",
-            remedy="run the same command again later: it goes on where it stopped",
+            remedy=f"run the same command again later: it goes on where it stopped{around}",
         )
 
-    async def _wait_after(self, failure: _PassingError, number: int, place: Place) -> None:
+    def _keep_away(self, host: str, place: Place, limiter: Limiter) -> None:
+        """Hold calls back while a ban that was noted lasts, or refuse them when that is longer than we wait."""
+        left_s = 0.0 if self._bans is None else self._bans.left_s(host)
+        if self._bans is None or not left_s:
+            return
+        if left_s > self.options.longest_wait_s:
+            raise BanError(
+                f"{place}: not called, {host} wants no calls {self._bans.words(host)}",
+                remedy=f"run the same command again after that; until then stop everything that calls "
+                f"{self.rest.name} from this address, as calls make a ban longer. If that ban was of another address, "
+                f"delete {self._bans.path}",
+            )
+        limiter.stay_away(left_s)
+
+    def _waiting(self, left_s: float) -> None:
+        if left_s >= _WORTH_A_NOTE_S:
+            until = iso(int(1000 * (time.time() + left_s)))
+            self._on_wait(f"{self.rest.name}: its limits allow the next call at {until}, in {left_s:.0f} s")
+
+    async def _wait_after(self, failure: _PassingError, number: int, place: Place, host: str, limiter: Limiter) -> None:
+        if failure.wait_s and self._bans is not None:
+            self._bans.note(host, failure.wait_s, failure.words)
         if failure.wait_s > self.options.longest_wait_s:
             raise BanError(
                 f"{place}: {failure.words}; it wants no calls for {failure.wait_s:.0f} s",
                 remedy="stop everything that calls this venue from this address, wait that long, and run it again",
             )
         if failure.wait_s:
-            self.limiter.stay_away(failure.wait_s)
+            limiter.stay_away(failure.wait_s)
         elif number + 1 < self.options.attempts:
             # Different waits, so that several symbols that failed together do not come back together.
             await self._sleep(self.options.first_backoff_s * 2**number * random.uniform(0.75, 1.25))  # noqa: S311
@@ -267,6 +314,10 @@ class Client:
             ) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _PassingError(f"the answer is cut off or not JSON ({error})") from None
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc
 
 
 def _limit_words(answer: Answer) -> str:

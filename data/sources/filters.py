@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
@@ -12,6 +12,7 @@ from crypto.errors import DataError, SettingsError, UsageError
 from crypto.settings import InstrumentSettings
 from crypto.units import iso
 from crypto.venues import registry
+from data.sources.bans import bans_of
 from data.sources.client import Client, ClientOptions
 from data.sources.endpoints.known import rest_of
 from data.sources.listings import all_listings, find_listings
@@ -31,7 +32,12 @@ class MarketsOutcome:
 
 
 def fetch_markets(
-    venue: str, kind: str, symbols: Sequence[str], lake: Lake, client_options: ClientOptions | None = None
+    venue: str,
+    kind: str,
+    symbols: Sequence[str],
+    lake: Lake,
+    client_options: ClientOptions | None = None,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> MarketsOutcome:
     """Write ``LAKE/VENUE/markets-KIND.toml`` with the filters of ``symbols``, or of all that trade when there are none.
 
@@ -46,7 +52,7 @@ def fetch_markets(
         )
 
     async def run() -> tuple[list[Listing], int, str]:
-        async with Client(rest, client_options) as client:
+        async with Client(rest, client_options, bans=bans_of(lake, venue), on_wait=on_wait) as client:
             await client.read_clock()
             listed = await (find_listings(client, kind, symbols) if symbols else all_listings(client, kind))
             return listed, await client.server_now_ms(), client.clock_words()

@@ -8,19 +8,23 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from crypto.errors import CarryError, OutputError, RefusedError, UsageError
 from crypto.units import iso, timeframe_ms
 from data.credentials import Credentials
 from data.sources.archive import whole_months
+from data.sources.bans import bans_of
 from data.sources.client import Client, ClientOptions
 from data.sources.completeness import Proof
 from data.sources.endpoints.known import interval_of, rest_of, series_route
 from data.sources.faults import BanError, KeyRefusedError
+from data.sources.intake import Tally
+from data.sources.journal import Span, mark_note
 from data.sources.ledger import FOLDER
 from data.sources.listings import all_listings, find_listings, series_key
-from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Source, Tally
+from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Source
 from data.sources.spent import SpentFile
 from data.sources.wire.columns import Listing
 from data.store.atomic import making
@@ -50,7 +54,10 @@ class FetchRequest:
 
 @dataclass(frozen=True, slots=True)
 class SeriesOutcome:
-    """What became of one symbol: ``error`` None when it ended well. What ``proof`` counts is in the lake anyway."""
+    """What became of one symbol: ``error`` None when it ended well. What ``proof`` counts is in the lake anyway.
+
+    ``sources``: where the held rows came from.
+    """
 
     key: SeriesKey
     lo_ms: int
@@ -58,6 +65,7 @@ class SeriesOutcome:
     proof: Proof
     tally: Tally
     error: CarryError | None
+    sources: tuple[Span, ...] = ()
 
     @property
     def status(self) -> str:
@@ -85,10 +93,12 @@ def fetch(
     credentials: Credentials | None = None,
     on_start: Callable[[int], None] = lambda _: None,
     on_progress: Callable[[int], None] = lambda _: None,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> FetchOutcome:
     """Run the request; returns when every symbol has ended one way or the other.
 
-    ``on_start`` gets the milliseconds of history to come over all symbols, ``on_progress`` those proven meanwhile.
+    ``on_start`` gets the milliseconds of history to come over all symbols, ``on_progress`` those proven meanwhile,
+    ``on_wait`` words for people about a wait that limits or a ban cause.
     ``UsageError`` for names and ranges that can't be; ``FetchError`` when the venue can't be asked at all or does not
     know a symbol; ``RefusedError`` when another fetch of this venue writes to the lake; ``OutputError`` when the lake
     can't be written.
@@ -100,7 +110,9 @@ def fetch(
     if not request.symbols and not request.every_symbol:
         raise UsageError("no symbol was given", remedy=f"--symbol, for example {rest.symbol_hint}")
     with only_fetch(lake, request.venue):
-        return asyncio.run(_fetch(request, lake, client_options, credentials, on_start, on_progress))
+        spent = SpentFile(Path(lake.root) / FOLDER / f"{request.venue}.spent.json")
+        make = partial(Client, rest, client_options, credentials, spent=spent, bans=bans_of(lake, rest.name))
+        return asyncio.run(_fetch(request, lake, partial(make, on_wait=on_wait), on_start, on_progress))
 
 
 @contextmanager
@@ -125,22 +137,21 @@ def only_fetch(lake: Lake, venue: str) -> Iterator[None]:
 async def _fetch(
     request: FetchRequest,
     lake: Lake,
-    client_options: ClientOptions | None,
-    credentials: Credentials | None,
+    make_client: Callable[[], Client],
     on_start: Callable[[int], None],
     on_progress: Callable[[int], None],
 ) -> FetchOutcome:
-    spent = SpentFile(Path(lake.root) / FOLDER / f"{request.venue}.spent.json")
-    async with Client(rest_of(request.venue), client_options, credentials, spent=spent) as client:
+    async with make_client() as client:
         await client.read_clock()
         listings = await _listings(request, client)
         lo, hi = await _range(request, client)
         works = [_work(request, lake, client, listing, lo, hi, on_progress) for listing in listings]
-        on_start(sum(end - start for work in works for start, end in work.ledger.missing(lo, hi)))
+        on_start(sum(end - start for work in works for start, end in work.missing()))
         turns = asyncio.Semaphore(request.symbols_at_once)
         stop = _Stop()
         outcomes = await asyncio.gather(*(_run(work, turns, stop) for work in works))
-        notes = tuple(words for words in (client.clock_words(),) if words)
+        marks = mark_note([span for outcome in outcomes for span in outcome.sources])
+        notes = tuple(words for words in (client.clock_words(), marks) if words)
         return FetchOutcome(tuple(outcomes), notes, client.calls, client.limiter.waited_s)
 
 
@@ -172,7 +183,7 @@ async def _run(work: SeriesFetch, turns: asyncio.Semaphore, stop: _Stop) -> Seri
             error = caught
             if isinstance(caught, BanError | KeyRefusedError | OutputError):
                 stop.error = caught
-    return SeriesOutcome(work.key, work.lo_ms, work.hi_ms, work.proof(), work.tally, error)
+    return SeriesOutcome(work.key, work.lo_ms, work.hi_ms, work.proof(), work.tally, error, work.sources())
 
 
 def _work(

@@ -33,16 +33,21 @@ class _Noted(msgspec.Struct):
     series: str
     covered: list[tuple[int, int, int]]
     empty: list[tuple[int, int]]
+    archived: list[tuple[int, int]] = []
 
 
 class Ledger:
-    """Ranges of one series that are whole, and ranges of missing rows that the venue was asked for again in vain."""
+    """Ranges of one series that are whole, and ranges of missing rows that the venue was asked for again in vain.
+
+    ``archived``: whole ranges whose rows came from the bulk archive and have not been asked of REST since.
+    """
 
     def __init__(self, lake: Lake, key: SeriesKey) -> None:
         self._lake, self._key = lake, key
         self._path = Path(lake.root) / FOLDER / key.venue / f"{key.kind}-{key.symbol}-{key.file_name}.json"
         self._covered: list[Range] = []
         self.empty: list[Range] = []
+        self.archived: list[Range] = []
         self._load()
 
     @property
@@ -54,19 +59,22 @@ class Ledger:
         """Parts of a range that are not covered, ascending."""
         return subtract((lo_ms, hi_ms), self._covered)
 
-    def add(self, ranges: Iterable[Range]) -> None:
-        """Note ranges whose rows are in the lake."""
-        self._covered = merged([*self._covered, *ranges])
+    def add(self, from_rest: Iterable[Range], from_archive: Iterable[Range] = ()) -> None:
+        """Note ranges whose rows are in the lake, by where they came from."""
+        asked, taken = merged(from_rest), merged(from_archive)
+        self._covered = merged([*self._covered, *asked, *taken])
+        self.archived = _without(merged([*self.archived, *taken]), asked)
 
     def remove(self, lo_ms: int, hi_ms: int) -> None:
         """Take back that a range is whole."""
-        self._covered = [part for whole in self._covered for part in subtract(whole, [(lo_ms, hi_ms)])]
+        self._covered = _without(self._covered, [(lo_ms, hi_ms)])
+        self.archived = _without(self.archived, [(lo_ms, hi_ms)])
 
     def save(self) -> None:
         """Write the file as a whole, with the number of rows that the lake holds in each range."""
         times = self._times()
         counted = [(lo, hi, _count(times, lo, hi)) for lo, hi in self._covered]
-        noted = _Noted(_FORMAT, str(self._key), counted, self.empty)
+        noted = _Noted(_FORMAT, str(self._key), counted, self.empty, self.archived)
         write_bytes(self._path, msgspec.json.encode(noted) + b"\n")
 
     def _load(self) -> None:
@@ -86,6 +94,7 @@ class Ledger:
         # A range whose rows are not all there any more (the file was deleted or restored) is fetched again.
         self._covered = [(lo, hi) for lo, hi, rows in noted.covered if _count(times, lo, hi) >= rows]
         self.empty = noted.empty
+        self.archived = common(noted.archived, self._covered)
 
     def _times(self) -> Integers:
         if not self._lake.has(self._key):
@@ -131,6 +140,21 @@ def subtract(whole: Range, parts: Iterable[Range]) -> list[Range]:
     if at < end:
         left.append((at, end))
     return left
+
+
+def is_within(part: Range, wholes: Iterable[Range]) -> bool:
+    """Whether one of the ranges holds all of ``part``."""
+    return any(lo <= part[0] and part[1] <= hi for lo, hi in wholes)
+
+
+def common(some: Iterable[Range], others: Iterable[Range]) -> list[Range]:
+    """What lies in both sets of ranges, ascending."""
+    known = merged(others)
+    return [part for whole in merged(some) for part in subtract(whole, subtract(whole, known))]
+
+
+def _without(wholes: Iterable[Range], parts: list[Range]) -> list[Range]:
+    return [left for whole in wholes for left in subtract(whole, parts)]
 
 
 def _count(times: Integers, lo: int, hi: int) -> int:

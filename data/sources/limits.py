@@ -12,6 +12,8 @@ from data.sources.endpoints.base import Budget
 # Part of each budget that is used: others on the same address (a browser, a bot) need some, and clocks differ.
 USED_PART = 0.9
 
+_TOLD_EVERY_S = 60.0
+
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -59,14 +61,21 @@ class Window:
 
 
 class Limiter:
-    """All budgets of one venue, first come first served. ``clock`` and ``sleep`` can be replaced in tests."""
+    """All budgets of one venue, first come first served. ``clock`` and ``sleep`` can be replaced in tests.
+
+    ``on_wait`` gets the seconds left, at the beginning of a wait and every minute of it.
+    """
 
     def __init__(
-        self, budgets: Mapping[str, Budget], clock: Clock = time.monotonic, sleep: Sleep = asyncio.sleep
+        self,
+        budgets: Mapping[str, Budget],
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+        on_wait: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._windows = {name: Window(budget) for name, budget in budgets.items()}
         self._headers = {name: budget.used_header for name, budget in budgets.items() if budget.used_header}
-        self._clock, self._sleep = clock, sleep
+        self._clock, self._sleep, self._on_wait = clock, sleep, on_wait
         self._away_until = 0.0
         self._turn = asyncio.Lock()
         self.waited_s = 0.0
@@ -75,8 +84,10 @@ class Limiter:
         """Return when a call of these weights may be made, and note it as made."""
         async with self._turn:
             while (wait := self._wait(weights)) > 0:
-                self.waited_s += wait
-                await self._sleep(wait)
+                self._on_wait(wait)
+                part = min(wait, _TOLD_EVERY_S)
+                self.waited_s += part
+                await self._sleep(part)
             now = self._clock()
             for name, units in weights.items():
                 self._windows[name].spend(now, units)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import numpy as np
-
 from crypto.market import Integers
-from crypto.units import DAY_MS, timeframe_ms
+from crypto.units import DAY_MS, HOUR_MS, timeframe_ms
 from data.sources.archive import ArchiveFile, monthly_files, read_month
 from data.sources.client import Client
 from data.sources.completeness import (
@@ -21,17 +18,20 @@ from data.sources.completeness import (
     missing_slots,
     prove,
     prove_rates,
+    quiet_ranges,
     settlements_after,
 )
 from data.sources.endpoints.base import Request, SeriesRoute
 from data.sources.endpoints.known import interval_of
-from data.sources.ledger import Ledger, Range, merged, remove_leftovers, subtract
+from data.sources.intake import Intake, IntakeOptions, Tally
+from data.sources.journal import Span, spans
+from data.sources.ledger import Ledger, Range, common, is_within, merged, remove_leftovers, subtract
 from data.sources.listings import no_rows
-from data.sources.pages import NARROWEST_MS, Covered, PageRule, cover, joined
+from data.sources.pages import NARROWEST_MS, Covered, PageRule, cover
 from data.sources.wire.columns import Listing
 from data.store.lake import Lake
-from data.store.rows import TIMED_SERIES, Columns, Origin
-from data.store.series import Provenance, SeriesKey, SourceFile
+from data.store.rows import TIMED_SERIES, Columns
+from data.store.series import SeriesKey, SourceFile
 
 # A settlement shows up some seconds after its instant, a rate some minutes: what is younger is asked for next time.
 SETTLING_MS = 600_000
@@ -39,10 +39,15 @@ SETTLING_MS = 600_000
 MOST_HOLES = 200
 _WINDOWS_WORTH_A_PROBE = 3
 _DAILY = "1d"
+# Venues' listing dates have been weeks late (see the spec): the archive is asked this long before them.
+_LISTED_LATE_MS = 62 * DAY_MS
 
 
 class Source(StrEnum):
-    """Where rows may come from. ``AUTO``: the archive where it has all that REST has, else REST."""
+    """Where rows may come from. ``AUTO``: whole past months from the archive where the venue has one, the rest from
+    REST. ``ARCHIVE``: the same, and contracts that are not listed any more are looked for in the archive by name.
+    ``REST``: REST alone.
+    """
 
     AUTO = "auto"
     ARCHIVE = "archive"
@@ -62,17 +67,6 @@ class SeriesOptions:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What was done for one series."""
-
-    added: int = 0
-    replaced: int = 0
-    calls: int = 0
-    archive_files: int = 0
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class SeriesFetch:
     """One series on its way into the lake. ``on_progress`` gets milliseconds of history as they are proven."""
 
@@ -85,19 +79,23 @@ class SeriesFetch:
     hi_ms: int
     options: SeriesOptions
     on_progress: Callable[[int], None]
-    tally: Tally = field(default_factory=Tally)
-    _rows: list[Columns] = field(default_factory=list)
-    _proven: list[Range] = field(default_factory=list)
-    _origins: list[SourceFile] = field(default_factory=list)
-    _ledger: Ledger | None = None
-    _flushed_s: float = field(default_factory=time.monotonic)
+    intake: Intake = field(init=False)
+    _empty_pages: list[Range] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        options = IntakeOptions(self.options.replace, self.options.flush_rows, self.options.flush_s)
+        ledger = Ledger(self.lake, self.key)
+        self.intake = Intake(self.lake, self.key, ledger, self.client.rest.name, self.route.route.path, options)
 
     @property
     def ledger(self) -> Ledger:
-        """Progress of the series, read at first use."""
-        if self._ledger is None:
-            self._ledger = Ledger(self.lake, self.key)
-        return self._ledger
+        """Progress of the series."""
+        return self.intake.ledger
+
+    @property
+    def tally(self) -> Tally:
+        """What was done so far."""
+        return self.intake.tally
 
     @property
     def step_ms(self) -> int:
@@ -107,10 +105,11 @@ class SeriesFetch:
     async def run(self) -> None:
         """Fetch what is missing. Whatever happens, rows that were got are in the lake afterwards."""
         remove_leftovers(self.lake, self.key)
+        self._doubt_empty()
         try:
             await (self._archive_alone() if self.listing.is_archive_only else self._everything())
         finally:
-            self._flush()
+            self.intake.flush()
         if not len(self._times()):
             # An empty answer may have been a fault: without a row beside it, it proves nothing to a later fetch.
             self.ledger.remove(self.lo_ms, self.hi_ms)
@@ -118,49 +117,78 @@ class SeriesFetch:
             raise no_rows(self.listing, self.route, str(self.key), self.lo_ms, self.hi_ms)
 
     async def _everything(self) -> None:
-        for lo, hi in self.ledger.missing(self.lo_ms, self.hi_ms):
+        for lo, hi in self.missing():
             for rest_lo, rest_hi in await self._from_archive(lo, hi):
                 await self._from_rest(*await self._after_first(*self._before_end(rest_lo, rest_hi)))
-        self._flush()
-        if self.key.series != "borrow" and len(self._times()):
+        self.intake.flush()
+        if len(self._times()):
             await self._ask_before_first()
             await self._ask_again()
+
+    def missing(self) -> list[Range]:
+        """What is to be asked for: what was never got, and with ``Source.REST`` the archive's settlements, as REST
+        tells their mark price.
+        """
+        missing = self.ledger.missing(self.lo_ms, self.hi_ms)
+        if self.key.series != "funding" or self.options.source is not Source.REST:
+            return missing
+        return merged([*missing, *common(self.ledger.archived, [(self.lo_ms, self.hi_ms)])])
+
+    def sources(self) -> tuple[Span, ...]:
+        """Where the held rows came from."""
+        return spans(self.lake, self.key, self.ledger, self.lo_ms, self.hi_ms)
+
+    def _doubt_empty(self) -> None:
+        """Forget that ranges are empty in which rows should be: a fault of days ago may be gone, so ask once more."""
+        for gap in () if self.step_ms else self.proof().gaps:
+            if gap.reason is Reason.EMPTY_TWICE:
+                doubted = [(gap.lo_ms - SETTLING_MS, gap.hi_ms + SETTLING_MS)]
+                self.ledger.empty = [part for whole in self.ledger.empty for part in subtract(whole, doubted)]
 
     def proof(self) -> Proof:
         """Rows expected, held and missing, with reasons."""
         otherwise = Reason.ARCHIVE_HAS_NONE if self.listing.is_archive_only else Reason.NOT_ASKED_AGAIN
-        known = Known(self.ledger.covered, self.ledger.empty, self.listing.ends_ms, otherwise)
+        known = Known(
+            self.ledger.covered,
+            self.ledger.empty,
+            self.listing.ends_ms,
+            otherwise,
+            archived=self.ledger.archived,
+            listed_ms=self.listing.listed_ms,
+            is_trading=self.listing.is_trading,
+            page_rows=self.route.rows if self.route.keeps_all else 0,
+        )
         if self.key.series == "borrow":
             return prove_rates(self._times(), self.lo_ms, self.hi_ms, known)
         return prove(self._times(), self.lo_ms, self.hi_ms, self.step_ms, known)
 
     def _times(self) -> Integers:
-        if not self.lake.has(self.key):
-            return np.empty(0, dtype=np.int64)
-        return self.lake.read(self.key, self.lo_ms, self.hi_ms).time_ms
+        return self.intake.times(self.lo_ms, self.hi_ms)
 
     async def _from_archive(self, lo: int, hi: int) -> list[Range]:
         """Take whole months from the bulk archive; returns what is left for REST."""
         if not self._uses_archive():
             return [(lo, hi)]
         base = self.client.rest.archive_url
-        files = monthly_files(base, self.listing, self.key.series, self.key.timeframe, lo, hi)
+        start = max(lo, (self.listing.listed_ms or 0) - _LISTED_LATE_MS)
+        files = monthly_files(base, self.listing, self.key.series, self.key.timeframe, start, hi)
         got = [(file.lo_ms, file.hi_ms) for file in files if await self._take_month(file)]
+        if not self.step_ms:
+            # A settlement at the seam may have two stamps some milliseconds apart: the lake knows them as one.
+            self.intake.flush()
         return subtract((lo, hi), got)
 
     async def _archive_alone(self) -> None:
         """Take every month that the archive has; there is nothing else to ask."""
-        for lo, hi in self.ledger.missing(self.lo_ms, self.hi_ms):
+        for lo, hi in self.missing():
             base = self.client.rest.archive_url
             for file in monthly_files(base, self.listing, self.key.series, self.key.timeframe, lo, hi):
                 if not await self._take_month(file):
                     self._note(Covered(None, file.lo_ms, file.hi_ms))
 
     def _uses_archive(self) -> bool:
-        if not self.client.rest.archive_url or self.options.source is Source.REST or self.key.series == "borrow":
-            return False
-        # Funding: REST has the mark price that was paid on, the archive does not.
-        return self.key.series != "funding" or self.options.source is Source.ARCHIVE
+        has_one = bool(self.client.rest.archive_url) and self.key.series != "borrow"
+        return has_one and self.options.source is not Source.REST
 
     async def _take_month(self, file: ArchiveFile) -> bool:
         """Whether the archive has that month; a month without rows is left to REST."""
@@ -169,8 +197,7 @@ class SeriesFetch:
             return False
         rows, origin = found
         self.tally.archive_files += 1
-        self._origins.append(origin)
-        self._note(Covered(rows, file.lo_ms, file.hi_ms))
+        self._note(Covered(rows, file.lo_ms, file.hi_ms), origin)
         return True
 
     def _before_end(self, lo: int, hi: int) -> Range:
@@ -185,7 +212,7 @@ class SeriesFetch:
         """The range without what lies before the venue's first row, found by daily bars: a call per 1000 days."""
         window = self.step_ms * self.route.rows
         wide = self.step_ms and self.step_ms < DAY_MS and hi - lo > _WINDOWS_WORTH_A_PROBE * window
-        if not wide or _DAILY not in self.client.rest.intervals or self.ledger.covered or self._proven:
+        if not wide or _DAILY not in self.client.rest.intervals or not self.intake.is_fresh:
             return lo, hi
         daily = self._page_rule(DAY_MS)
         async for part in cover(lo // DAY_MS * DAY_MS, hi, daily, self._fetch_daily):
@@ -201,6 +228,8 @@ class SeriesFetch:
     async def _from_rest(self, lo: int, hi: int) -> None:
         async for part in cover(lo, hi, self._page_rule(self.step_ms), self._fetch):
             self._note(part)
+            if part.rows is None:
+                self._empty_pages.append((part.lo_ms, part.hi_ms))
 
     def _page_rule(self, step_ms: int) -> PageRule:
         window = step_ms * self.route.rows
@@ -220,38 +249,9 @@ class SeriesFetch:
         self.tally.calls += 1
         return await self.client.call(self.route.route, self.route.parameters(request), self.route.parse)
 
-    def _note(self, part: Covered) -> None:
-        if part.rows is not None:
-            self._rows.append(part.rows)
-        self._proven.append((part.lo_ms, part.hi_ms))
+    def _note(self, part: Covered, origin: SourceFile | None = None) -> None:
+        self.intake.add(part.rows, part.lo_ms, part.hi_ms, origin)
         self.on_progress(part.hi_ms - part.lo_ms)
-        is_late = time.monotonic() - self._flushed_s >= self.options.flush_s
-        if is_late or sum(len(rows["time_ms"]) for rows in self._rows) >= self.options.flush_rows:
-            self._flush()
-
-    def _flush(self) -> None:
-        """Rows into the lake, then their ranges into the ledger: in that order, see there."""
-        if self._rows:
-            merged_rows = self.lake.merge(
-                self.key,
-                joined(self._rows),
-                Provenance(self._label(), tuple(self._origins)),
-                origin=Origin(f"{self.client.rest.name} {self.route.route.path}"),
-                replace=self.options.replace,
-            )
-            self.tally.added += merged_rows.added
-            self.tally.replaced += merged_rows.replaced
-        if self._proven:
-            self.ledger.add(merged(self._proven))
-            self.ledger.save()
-        self._rows, self._proven, self._origins = [], [], []
-        self._flushed_s = time.monotonic()
-
-    def _label(self) -> str:
-        places = [f"{self.client.rest.name} archive"] if self._origins else []
-        if self.tally.calls:
-            places.append(f"{self.client.rest.name} {self.route.route.path}")
-        return "; ".join(places)
 
     async def _ask_before_first(self) -> None:
         """Ask for the page before the first row until the venue has none: what ended there may have been a fault."""
@@ -266,30 +266,36 @@ class SeriesFetch:
 
     async def _ask_again(self) -> None:
         """Ask for each hole after the first row once more, so that 'the venue has none' is a fact, not a lost page."""
-        times = self._times()
-        end = min(self.hi_ms, self.listing.ends_ms or self.hi_ms)
-        if self.step_ms:
-            holes = missing_slots(times, int(times[0]), end, self.step_ms)
-        else:
-            holes = [(at - SETTLING_MS, at + SETTLING_MS) for at in missing_settlements(times)]
-            holes += [(int(times[-1]) + 1, end)] if settlements_after(times, end) else []
+        holes = self._holes(self._times(), min(self.hi_ms, self.listing.ends_ms or self.hi_ms))
         for hole in [hole for hole in holes if not self._is_known_empty(hole)][:MOST_HOLES]:
             await self._ask(hole, flush=False)
-        self._flush()
+        self.intake.flush()
+
+    def _holes(self, times: Integers, end: int) -> list[Range]:
+        first = int(times[0])
+        if self.step_ms:
+            return missing_slots(times, first, end, self.step_ms)
+        if self.key.series == "borrow":
+            # A page may be empty by fault and narrower than what is quiet enough to be noticed in the rows.
+            pages = [(lo, hi) for lo, hi in self._empty_pages if lo > first and hi - lo > HOUR_MS]
+            return merged([*pages, *quiet_ranges(times, end)])
+        holes = [(run[0] - SETTLING_MS, run[-1] + SETTLING_MS) for run in missing_settlements(times)]
+        return holes + ([(int(times[-1]) + 1, end)] if settlements_after(times, end) else [])
 
     def _is_known_empty(self, hole: Range) -> bool:
-        return any(lo <= hole[0] and hole[1] <= hi for lo, hi in self.ledger.empty)
+        return is_within(hole, self.ledger.empty)
 
     async def _ask(self, hole: Range, *, flush: bool = True) -> bool:
         """Whether the venue has a row there after all."""
         found = False
         async for part in cover(*hole, self._page_rule(self.step_ms), self._fetch):
             if part.rows is not None:
-                self._rows.append(part.rows)
+                self.intake.add(part.rows, part.lo_ms, part.hi_ms)
                 found = True
         if not found:
-            self.ledger.empty = merged([*self.ledger.empty, hole])
-        self._proven.append(hole)
+            self.intake.set_aside(hole)
+        if found or not is_within(hole, self.ledger.archived):
+            self.intake.add(None, *hole)
         if flush:
-            self._flush()
+            self.intake.flush()
         return found

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from crypto.errors import UsageError
 from crypto.units import iso
 from data.credentials import Credentials
+from data.sources.bans import bans_of
 from data.sources.client import Client, ClientOptions
 from data.sources.endpoints.base import TiersRoute
 from data.sources.endpoints.known import RESTS, rest_of
@@ -45,6 +46,7 @@ def fetch_tiers(
     lake: Lake,
     client_options: ClientOptions | None = None,
     credentials: Credentials | None = None,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> TiersOutcome:
     """Write ``LAKE/VENUE/tiers-KIND-DATE.json``: tiers of ``symbols``, or of all perpetuals when there are none.
 
@@ -57,7 +59,8 @@ def fetch_tiers(
         raise UsageError(f"{venue} has no tiers of {kind} to fetch", remedy=f"tiers come from {', '.join(having)}")
 
     async def run() -> tuple[list[Listing], dict[str, list[Tier]], int, str]:
-        async with Client(rest, client_options, credentials) as client:
+        bans = bans_of(lake, venue)
+        async with Client(rest, client_options, credentials, bans=bans, on_wait=on_wait) as client:
             await client.read_clock()
             listed = await all_listings(client, kind)
             chosen = pick(listed, symbols, client, kind) if symbols else [entry for entry in listed if entry.is_trading]

@@ -65,6 +65,29 @@ def making(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {os.strerror(error.errno or 0)}", remedy=remedy) from error
 
 
+def check_folder(folder: Path) -> None:
+    """Raise ``OutputError`` before any work when nothing new can be put into ``folder``, which need not be there yet.
+
+    The nearest folder that is there has to take an entry, which is removed at once. A disk that fills up later, or
+    rights that change, are met when the result is written.
+    """
+    with making(folder):
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+        there = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+        probe = there / f".carry-{os.getpid()}-{next(_counter)}.probe"
+        probe.mkdir()
+        probe.rmdir()
+
+
+def check_file(path: Path) -> None:
+    """As ``check_folder`` for a file that will be written or replaced."""
+    with making(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    check_folder(path.parent)
+
+
 def write_bytes(path: Path | str, content: bytes) -> None:
     """Write ``content`` to ``path`` atomically; errors as ``atomic_write``."""
     with atomic_write(path) as temporary:

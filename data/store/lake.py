@@ -79,7 +79,7 @@ class Lake:
             self.write(key, merged.columns, combined)
         times = merged.columns["time_ms"]
         counts = (merged.added, merged.identical, merged.replaced)
-        return MergeResult(key, len(times), *counts, int(times[0]), int(times[-1]))
+        return MergeResult(key, len(times), *counts, int(times[0]), int(times[-1]), merged.completed)
 
     def _join(
         self, key: SeriesKey, incoming: Columns, provenance: Provenance, where: Origin, *, replace: bool
@@ -95,7 +95,8 @@ class Lake:
             )
         merged = merge_rows(held.columns, incoming, str(key), where, replace=replace)
         combined = _combined(held.info.provenance, provenance)
-        return merged, combined, bool(merged.added or merged.replaced or combined != held.info.provenance)
+        changed = merged.added or merged.replaced or merged.completed or combined != held.info.provenance
+        return merged, combined, bool(changed)
 
     def read(
         self, key: SeriesKey, start_ms: int | None = None, end_ms: int | None = None, *, check: bool = True

@@ -21,12 +21,16 @@ SAME_SETTLEMENT_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """Rows after a merge, sorted, and how many new rows were added, equal to held ones, or put in their place."""
+    """Rows after a merge, sorted, and how many new rows were added, equal to held ones, or put in their place.
+
+    ``completed``: how many of the equal ones brought a mark price that the held row lacked.
+    """
 
     columns: Columns
     added: int
     identical: int
     replaced: int
+    completed: int = 0
 
 
 def merge_rows(
@@ -40,7 +44,8 @@ def merge_rows(
     """Union of two sorted sets of rows by time. Equal rows keep the held form, ``DataError`` names a contradiction.
 
     A funding settlement is the same row when its stamps lie within a minute of the same full hour. A column that only
-    one side has (``mark_price``) is NaN on the other and taken from whichever side knows it.
+    one side has (``mark_price``) is NaN on the other and taken from whichever side knows it: a row without a mark price
+    never takes one away, not even with ``replace``.
     """
     names = list(dict.fromkeys([*held, *new]))
     old, fresh = _with_columns(held, names), _with_columns(new, names)
@@ -52,14 +57,15 @@ def merge_rows(
         raise _contradiction(old, fresh, in_old, in_fresh, differs, series, origin)
     merged = {name: values.copy() for name, values in old.items()}
     for name, values in fresh.items():
-        merged[name][in_old[differs]] = values[in_fresh[differs]]
-    _fill_unknown(merged, fresh, in_old, in_fresh)
+        wins = differs & ~np.isnan(values[in_fresh]) if name == "mark_price" else differs
+        merged[name][in_old[wins]] = values[in_fresh[wins]]
+    filled = _fill_unknown(merged, fresh, in_old, in_fresh) & ~differs
     is_new = np.ones(len(fresh_id), dtype=bool)
     is_new[in_fresh] = False
     joined: Columns = {name: np.concatenate((merged[name], fresh[name][is_new])) for name in names}
     order = np.argsort(joined["time_ms"], kind="stable")
     replaced = int(differs.sum())
-    return Merged(take(joined, order), int(is_new.sum()), len(common) - replaced, replaced)
+    return Merged(take(joined, order), int(is_new.sum()), len(common) - replaced, replaced, int(filled.sum()))
 
 
 def _with_columns(rows: Mapping[str, Floats | Integers], names: list[str]) -> Columns:
@@ -98,11 +104,13 @@ def _differing(old: Columns, fresh: Columns, in_old: Integers, in_fresh: Integer
     return differs
 
 
-def _fill_unknown(merged: Columns, fresh: Columns, in_old: Integers, in_fresh: Integers) -> None:
+def _fill_unknown(merged: Columns, fresh: Columns, in_old: Integers, in_fresh: Integers) -> NDArray[np.bool_]:
+    """Take mark prices that only the new rows know; which of the common rows that completed."""
     if "mark_price" not in merged:
-        return
-    unknown = np.isnan(merged["mark_price"][in_old])
+        return np.zeros(len(in_old), dtype=bool)
+    unknown = np.isnan(merged["mark_price"][in_old]) & ~np.isnan(fresh["mark_price"][in_fresh])
     merged["mark_price"][in_old[unknown]] = fresh["mark_price"][in_fresh[unknown]]
+    return unknown
 
 
 def _contradiction(

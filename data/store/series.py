@@ -122,7 +122,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """Counts of a merge. ``rows`` is what the series holds afterwards."""
+    """Counts of a merge. ``rows`` is what the series holds afterwards; ``completed``: see ``Merged``."""
 
     key: SeriesKey
     rows: int
@@ -131,3 +131,4 @@ class MergeResult:
     replaced: int
     first_ms: int
     last_ms: int
+    completed: int = 0

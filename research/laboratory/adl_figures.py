@@ -13,7 +13,7 @@ from crypto.market import Floats
 from research.laboratory.adl_study import AdlStudy
 from research.laboratory.drawing import CALM, GREY_SLOT, RISK, TEXT_SLOT, bars, curve, label, plane
 from research.report.drawing import Figure, finish, rounded
-from research.report.words import money, share
+from research.report.words import money, number, share
 
 LIGHT_SLOTS = (7, 5, 0, 4, 1)  # grey, pale, blue, amber, vermilion: from safe to next
 FATE_NAMES = {Fate.SURPLUS: "sold, margin left", Fate.FUND: "sold, fund paid", Fate.ADL: "closed against winners (ADL)"}
@@ -38,18 +38,20 @@ def payers_figure(study: AdlStudy) -> Figure:
     hole = math.fsum(value for _, value, _ in parts)
     names = ["lost beyond margins", *(name for name, _, _ in parts)]
     data = [
-        bars([names[0]], np.array([hole]), names[0], TEXT_SLOT, legend=False, hover="%{y:,.0f}", texts=[money(hole)])
+        bars(
+            [names[0]], np.array([hole]), names[0], TEXT_SLOT, legend=False, hover="%{y:,.0f}", texts=[number(hole, 0)]
+        )
     ]
     left = hole
     for name, value, slot in parts:
         left -= value
-        text = f"{money(value)} ({share(value / hole if hole else math.nan, 0)})"
+        text = f"{number(value, 0)}<br>{share(value / hole if hole else math.nan, 0)}"
         step = bars([name], np.array([value]), name, slot, legend=False, hover="%{y:,.0f}", texts=[text])
         data.append(step | {"base": [max(0.0, left)]})
     layout = plane("", "quote units", y={"tickformat": "~s", "rangemode": "tozero"})
     layout |= {"bargap": 0.35, "barmode": "overlay"}
     layout["xaxis"] |= {"type": "category"}
-    layout["margin"]["t"] = 36
+    layout["margin"]["t"] = 48
     note = "What winners give up is the difference between their closing price and the mark."
     words = (
         f"Of {money(hole)} lost beyond margins the fund pays {money(study.fund_paid)}, winners {money(study.given_up)}."
@@ -162,7 +164,7 @@ def bars_by_light(
     """
     names = [f"light {light}" for light in range(len(by_light))]
     data = [
-        bars(names, shares, word, slot, hover=hover, texts=[share(value) for value in shares])
+        bars(names, shares, word, slot, hover=hover, texts=[share(value, 0) for value in shares])
         for shares, word, slot, hover in zip(
             (accounts_closed(by_light), by_light[:, 2]), words, (RISK, CALM), hovers, strict=True
         )

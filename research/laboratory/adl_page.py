@@ -87,9 +87,9 @@ def _tiles(study: AdlStudy) -> list[Tile]:
             f"{outcome.rows.size:,}",
             f"positions, {share(outcome.rows.size / study.population.lots.size)} of all",
         ),
-        Tile("Lost beyond margins", money(round(hole)), "quote units"),
-        Tile("Paid by the fund", money(round(study.fund_paid)), f"leaves {money(round(balance.fund / MONEY))}"),
-        Tile("Closed by ADL", money(round(wanted)), "notional of winners"),
+        Tile("Lost beyond margins", number(hole, 0), "quote units"),
+        Tile("Paid by the fund", number(study.fund_paid, 0), f"leaves {number(balance.fund / MONEY, 0)}"),
+        Tile("Closed by ADL", number(wanted, 0), "notional of winners"),
         Tile("Winners hit", share(hit / accounts if accounts else 0.0), f"{int(hit):,} of {int(accounts):,} accounts"),
         Tile("Money made or lost", difference, "millionths, over everybody"),
     ]

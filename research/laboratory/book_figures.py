@@ -12,7 +12,7 @@ from crypto.market import Floats, Integers, MarketHistory
 from research.laboratory.book_story import Story
 from research.laboratory.drawing import GREY_SLOT, TEXT_SLOT, band, curve
 from research.report.drawing import Figure, encode, finish, stacked_layout
-from research.report.words import instant, number, percent, plain_words, share
+from research.report.words import component_name, instant, number, percent, plain_words, share
 
 Pairs = Sequence[tuple[Story, Story]]
 SYMBOLS = {"guard": "circle", "liquidation": "x", "deleveraging": "diamond"}
@@ -144,7 +144,7 @@ def losses_figure(key: str, title: str, both: Pairs) -> Figure:
     for name in used:
         y = [story.components[name] / float(story.result.equity[story.opened]) for story in stories]
         data.append(
-            {"type": "bar", "name": name.capitalize(), "x": names, "y": y, "meta": {"slot": parts.index(name)},
+            {"type": "bar", "name": component_name(name), "x": names, "y": y, "meta": {"slot": parts.index(name)},
              "hovertemplate": "%{y:+.2%}"}
         )  # fmt: skip
     total = [story.left - 1.0 for story in stories]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from research.laboratory.book_story import Story
 from research.report.markup import coloured, row, table
-from research.report.words import DASH, escape, instant, is_number, number, plain_words, share
+from research.report.words import DASH, component_name, escape, instant, is_number, number, plain_words, share
 
 Pairs = Sequence[tuple[Story, Story]]
 
@@ -27,7 +27,7 @@ def component_table(both: Pairs) -> str:
         row(name_of(story), [coloured(story.components[name], number(story.components[name])) for name in names])
         for story in stories
     ]
-    return table("Change of equity by component, account currency", ["Book", *map(str.capitalize, names)], rows)
+    return table("Change of equity by component, account currency", ["Book", *map(component_name, names)], rows)
 
 
 def name_of(story: Story) -> str:

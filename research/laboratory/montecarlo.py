@@ -52,7 +52,7 @@ class Crossing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PathModel:
-    """What paths are made of: ``blocks`` of real bars of mean length ``block_steps``, or a jump ``diffusion``.
+    """What paths are made of: ``blocks`` of past bars of mean length ``block_steps``, or a jump ``diffusion``.
 
     ``growth``: rate a year at which the expected price grows; None: bars as they are (blocks only). ``step_hours``:
     length of a step.
@@ -89,7 +89,7 @@ class MonteCarloQuestion:
         if self.model.antithetic and self.paths % 2:
             raise UsageError(f"--paths = {self.paths} is odd with --antithetic", remedy="give an even number")
         if self.model.antithetic and self.model.diffusion is None:
-            raise UsageError("--antithetic with blocks of real bars", remedy="give --model jump, or leave it out")
+            raise UsageError("--antithetic with blocks of past bars", remedy="give --model jump, or leave it out")
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def _warnings(provenance: Mapping[str, Any]) -> list[str]:
 def _facts(result: MonteCarlo, days: float) -> dict[str, str]:
     question = result.question
     venue, kind, _ = question.margin.tiers.key.split(":")
-    model = "blocks of real bars" if question.model.diffusion is None else "jump diffusion"
+    model = "blocks of past bars" if question.model.diffusion is None else "jump diffusion"
     size = (
         f"{number(question.margin.wallet, 0)} of margin"
         if question.margin.wallet is not None

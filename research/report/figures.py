@@ -24,7 +24,7 @@ from research.report.drawing import (
 )
 from research.report.periods import FundingCalendar, funding_calendar, monthly_sums, total_of
 from research.report.venue_events import distance_figure
-from research.report.words import day, is_number, lookup, money, number, percent, signed_money
+from research.report.words import component_name, day, is_number, lookup, money, number, percent, signed_money
 
 MAX_POINTS_PER_LINE = 3_000
 WHOLE_COUNTS_SHOWN = 5
@@ -102,7 +102,7 @@ def attribution_figure(result: BacktestResult, limit: int) -> Figure:
     data = [line(result.time_ms, total, "Equity change", TOTAL_SLOT, limit, width=2.2)]
     for index, name in enumerate(result.component_names):
         dash = DASHES[1] if index >= 4 else DASHES[0]
-        data.append(line(result.time_ms, cumulative[:, index], name.capitalize(), index, limit, dash=dash))
+        data.append(line(result.time_ms, cumulative[:, index], component_name(name), index, limit, dash=dash))
     sums = ", ".join(
         f"{name} {signed_money(value)}" for name, value in zip(result.component_names, cumulative[-1], strict=True)
     )
@@ -118,7 +118,7 @@ def monthly_attribution_figure(result: BacktestResult) -> Figure:
     data: list[dict[str, Any]] = []
     for index, name in enumerate(result.component_names):
         y = rounded(sums[:, index])
-        data.append({"type": "bar", "name": name.capitalize(), "x": x, "y": y, "meta": {"slot": index}})
+        data.append({"type": "bar", "name": component_name(name), "x": x, "y": y, "meta": {"slot": index}})
     data.append(
         {
             "type": "scatter",

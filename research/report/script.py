@@ -14,9 +14,10 @@ const scheme = matchMedia('(prefers-color-scheme: dark)');
 let printing = false;
 let timeRange = null;
 let linking = false;
-const drawn = new Set();
+const drawn = new Map();  // figure -> whether it was drawn for a narrow page
 const palette = () => (scheme.matches && !printing ? store.dark : store.light);
 const element = key => document.getElementById('figure-' + key);
+const isNarrow = key => element(key).clientWidth < 560;
 
 function paintTrace(trace, colors) {
   const slot = trace.meta.slot;
@@ -39,7 +40,7 @@ function paintTrace(trace, colors) {
 function themed(key) {
   const figure = store.figures[key];
   const colors = palette();
-  const narrow = element(key).clientWidth < 560;
+  const narrow = isNarrow(key);
   const layout = structuredClone(figure.layout);
   Object.assign(layout, {
     paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', height: figure.height,
@@ -57,8 +58,14 @@ function themed(key) {
   for (const note of layout.annotations || []) {
     note.font = Object.assign({}, note.font, {color: colors.muted}, narrow ? {size: 10} : {});
   }
-  if (narrow && layout.margin) layout.margin.l = Math.min(layout.margin.l, 48);
+  if (narrow) fitToPhone(layout);
   return {data: figure.data.map(trace => paintTrace(Object.assign({}, trace), colors)), layout: layout};
+}
+
+// Names under the axis are turned on a phone: they get the room that they need, here and at the sides.
+function fitToPhone(layout) {
+  if (layout.margin) layout.margin.l = Math.min(layout.margin.l, 48);
+  if (layout.xaxis && layout.xaxis.type !== 'date') layout.xaxis.automargin = true;
 }
 
 function draw(key) {
@@ -67,8 +74,9 @@ function draw(key) {
   const config = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
     displayModeBar: matchMedia('(hover: hover)').matches ? 'hover' : false};
   Plotly.react(chart, figure.data, figure.layout, config);
-  if (drawn.has(key)) return;
-  drawn.add(key);
+  const isFirst = !drawn.has(key);
+  drawn.set(key, isNarrow(key));
+  if (!isFirst) return;
   if (store.figures[key].time) chart.on('plotly_relayout', change => follow(key, change));
 }
 
@@ -80,7 +88,7 @@ function follow(key, change) {
   else if (change['xaxis.autorange']) timeRange = null;
   else return;
   linking = true;
-  const others = [...drawn].filter(other => other !== key && store.figures[other].time);
+  const others = [...drawn.keys()].filter(other => other !== key && store.figures[other].time);
   const update = other => timeRange
     ? {'xaxis.range': timeRange.slice()}
     : {'xaxis.range': (store.figures[other].layout.xaxis.range || []).slice()};
@@ -95,7 +103,13 @@ const drawAll = () => keys.forEach(draw);
   if (!drawn.has(keys[index])) draw(keys[index]);
   setTimeout(drawNext, 0, index + 1);
 })(0);
-scheme.addEventListener('change', () => drawn.forEach(draw));
+scheme.addEventListener('change', () => [...drawn.keys()].forEach(draw));
+// A phone that is turned, or a window made small: other type sizes and margins, not only another width.
+let settled = 0;
+addEventListener('resize', () => {
+  clearTimeout(settled);
+  settled = setTimeout(() => [...drawn].forEach(([key, was]) => { if (was !== isNarrow(key)) draw(key); }), 200);
+});
 // On paper nothing can be opened or turned over: settings are unfolded, all chosen round trips listed.
 const opened = new Set();
 let listTrips = () => {};

@@ -14,6 +14,7 @@ LIGHT: dict[str, Any] = {
     "text": "#1b2330",
     "muted": "#5c6675",
     "line": "#dfe3e8",
+    "shade": "#d5dae1",
     "gain": "#0067a5",
     "loss": "#b84a00",
     "warn": "#7a5200",
@@ -41,6 +42,7 @@ DARK: dict[str, Any] = {
     "text": "#e6eaf0",
     "muted": "#9aa5b4",
     "line": "#2d3541",
+    "shade": "#3f4a59",
     "gain": "#6bb8f2",
     "loss": "#ff9a5c",
     "warn": "#ffd98a",
@@ -123,7 +125,11 @@ figcaption p,.note{margin:0;color:var(--muted);font-size:.84rem}
 .card>h3{margin-bottom:.6rem}
 .chart{width:100%}
 .two{display:grid;grid-template-columns:1fr 1fr;gap:14px;align-items:start}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto;background:linear-gradient(90deg,var(--card) 40%,transparent) 0 0/2.5rem 100%,
+ linear-gradient(270deg,var(--card) 40%,transparent) 100% 0/2.5rem 100%,
+ linear-gradient(90deg,var(--shade),transparent) 0 0/.8rem 100%,
+ linear-gradient(270deg,var(--shade),transparent) 100% 0/.8rem 100%;
+ background-repeat:no-repeat;background-attachment:local,local,scroll,scroll}
 table{border-collapse:collapse;width:100%;font-size:.86rem;font-variant-numeric:tabular-nums}
 th,td{padding:.34rem .6rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
 th{font-weight:600;color:var(--muted);font-size:.8rem}
@@ -171,6 +177,7 @@ footer{color:var(--muted);font-size:.82rem;padding-top:1.2rem;padding-bottom:2.5
  .two{grid-template-columns:1fr}
  .card,figure{padding:.8rem .7rem;border-radius:8px}
  .count{margin-left:0}
+ td.wrap{min-width:9rem}
 }
 @media print{
  body{background:#fff;font-size:11px}
@@ -179,7 +186,7 @@ footer{color:var(--muted);font-size:.82rem;padding-top:1.2rem;padding-bottom:2.5
  .card,figure,.tile{border-color:#ccc}
  figure,.tile,tr{break-inside:avoid}
  h2{break-after:avoid}
- .scroll{overflow:visible}
+ .scroll{overflow:visible;background:none}
  table{font-size:9px}th,td{padding:.2rem .3rem}
  table.dense{font-size:7px}table.dense th,table.dense td{padding:.15rem .2rem}
  .tiles{grid-template-columns:repeat(4,1fr)}

@@ -17,6 +17,7 @@ from research.report.markup import coloured, plain_text, row, row_of_heat, table
 from research.report.periods import FundingCalendar, ReturnTable, total_of
 from research.report.words import (
     DASH,
+    component_name,
     escape,
     is_number,
     number,
@@ -69,8 +70,8 @@ def attribution_table(result: BacktestResult) -> str:
         row("Equity change", [*[""] * len(everything), coloured(change, signed_money(change)), "", ""], kind="total"),
         row("Residual", [*[""] * len(everything), residual(total - change), "", ""], kind="check"),
     ]
-    head = ["Pair", *[name.capitalize() for name in result.component_names], "Total", "Own P&L", "Residual"]
-    return table("Totals per pair and component, account currency", head, rows, foot=foot)
+    head = ["Pair", *[component_name(name) for name in result.component_names], "Total", "Own P&L", "Residual"]
+    return table("Totals per pair and component, account currency", head, rows, foot=foot, kind="dense")
 
 
 def wallet_table(result: BacktestResult) -> str:
@@ -81,8 +82,8 @@ def wallet_table(result: BacktestResult) -> str:
         start, end = float(result.wallet_equity[0, index]), float(result.wallet_equity[-1, index])
         cells = [number(start), *_amounts(totals[index]), number(end), residual(totals[index].sum() - (end - start))]
         rows.append(row(name, cells))
-    head = ["Wallet", "Start", *[name.capitalize() for name in result.component_names], "End", "Residual"]
-    return table("Change of every wallet by component, account currency", head, rows)
+    head = ["Wallet", "Start", *[component_name(name) for name in result.component_names], "End", "Residual"]
+    return table("Change of every wallet by component, account currency", head, rows, kind="dense")
 
 
 def _amounts(values: Floats) -> list[str]:

@@ -43,6 +43,11 @@ def share(fraction: Any, digits: int = 1) -> str:
     return f"{number(fraction * 100.0, digits)}%" if is_number(fraction) else DASH
 
 
+def component_name(name: str) -> str:
+    """Heading of a component of the attribution."""
+    return "ADL" if name == "adl" else name.capitalize()
+
+
 def money(value: Any) -> str:
     """An amount of account currency: cents below a million, whole units above."""
     return number(value, 0 if is_number(value) and abs(value) >= 1e6 else 2)

@@ -45,7 +45,7 @@ FUNDING = ("--venue", "binance", "--symbol", "BTCUSDT", "--from", "2024-01-01", 
 
 
 def test_json_is_one_object_with_the_proof(carry: Run) -> None:
-    outcome = carry("funding", *FUNDING, "--json")
+    outcome = carry("funding", *FUNDING, "--source", "rest", "--json")
     assert outcome.code == 0
     assert outcome.err == ""
     (series,) = outcome.json["series"]
@@ -53,7 +53,9 @@ def test_json_is_one_object_with_the_proof(carry: Run) -> None:
     assert series | {"calls": 0} == {
         "series": "binance:linear:BTCUSDT funding", "status": "complete", "from": "2024-01-01T00:00:00Z",
         "to": "2024-04-01T00:00:00Z", "expected": 273, "rows": 273, "added": 273, "replaced": 0, "calls": 0,
-        "archive_files": 0, "gaps": [], "error": None,
+        "completed": 0, "archive_files": 0, "gaps": [], "error": None,
+        "sources": [{"from": "2024-01-01T00:00:00Z", "to": "2024-04-01T00:00:00Z", "source": "rest", "rows": 273,
+                     "without_mark": 0}],
     }  # fmt: skip
     rows = Lake(Path("data/lake")).read(SeriesKey("binance", "linear", "BTCUSDT", "funding"))
     assert rows.time_ms.tolist() == [T0 + n * 8 * HOUR for n in range(91 * 3)]
@@ -69,14 +71,19 @@ def test_a_partial_fetch_is_named_and_has_its_exit_code(carry: Run, venue: FakeV
     venue.page_cap = 100
     original = venue._fault
     venue._fault = lambda path: "418" if len(venue.asked("fundingRate")) > 2 else original(path)
-    outcome = carry("funding", *FUNDING, "--json")
+    outcome = carry("funding", *FUNDING, "--source", "rest", "--json")
     assert outcome.code == 4
     (series,) = outcome.json["series"]
     assert (outcome.json["status"], series["status"], series["rows"]) == ("partial", "partial", 200)
     assert series["gaps"][-1]["reason"] == "not fetched"
     assert "7200 s" in series["error"]["message"]
     venue._fault = original
-    again = carry("funding", *FUNDING)
+    early = carry("funding", *FUNDING, "--source", "rest")
+    assert (early.code, early.out) == (4, "")
+    assert "wants no calls until 20" in early.err
+    assert "run the same command again after that" in early.err
+    Path("data/lake/.fetch/binance.bans.json").unlink()  # as if the two hours were over
+    again = carry("funding", *FUNDING, "--source", "rest")
     assert again.code == 0
     assert "73 rows added" in again.out
 
@@ -85,7 +92,7 @@ def test_people_see_why(carry: Run, venue: FakeVenue, monkeypatch: pytest.Monkey
     venue.always["fundingRate"] = "html"
     quick = ClientOptions(base=venue.base, first_backoff_s=0.001)
     monkeypatch.setattr("cli.fetch._client_options", lambda base_url: quick)
-    outcome = carry("funding", *FUNDING)
+    outcome = carry("funding", *FUNDING, "--source", "rest")
     assert outcome.code == 4
     assert "FAILED" in outcome.out
     assert "an HTML page titled 'Just a moment...'" in " ".join(outcome.out.split())

@@ -80,6 +80,8 @@ def test_a_snapshot(carry: Run, tmp_path: Path) -> None:
     code, printed, _ = carry("oracle", "check", "--snapshot", path, "--max-age-s", "0.05", "--json")
     assert code == 4
     assert set(json.loads(printed)["assets"]["BTC"]["rejected"].values()) == {"stale"}
+    code, printed, _ = carry("oracle", "show", "--snapshot", path, "--weight", "d=2", "--json")
+    assert (code, json.loads(printed)["remedy"]) == (2, "venues are a, b, c")
     code, printed, _ = carry("oracle", "show", "--asset", "ETH", "--snapshot", path, "--json")
     assert code == 4
     assert "no index source of ETH" in json.loads(printed)["error"]
@@ -93,6 +95,13 @@ def test_a_snapshot(carry: Run, tmp_path: Path) -> None:
         (("show", "--kind", "mark"), 4, "no asset of the lake has a mark input"),
         (("show", "--asset", "BTC", "--quote-rate", "USDC=x"), 2, "--quote-rate USDC=x: not a number"),
         (("show", "--asset", "BTC", "--weight", "okx=-1"), 2, "--weight okx=-1: not a number above 0"),
+        (
+            ("show", "--asset", "BTC", "--weight", "okex=2"),
+            2,
+            "--weight okex: no price comes from a venue of that name; did",
+        ),
+        (("check", "--asset", "BTC", "--weight", "okex=2"), 2, "did you mean okx?"),
+        (("show", "--asset", "BTC", "--weight", "okx"), 2, "--weight 'okx' is not of the form name=value"),
         (("show", "--asset", "BTC", "--quote-rate", "USDC=nan"), 2, "--quote-rate USDC=nan: not a number above 0"),
         (("show", "--asset", "BTC", "--max-age-s", "nan"), 2, "--max-age-s nan is not a number of seconds"),
         (("check", "--asset", "BTC", "--max-age-s", "inf"), 2, "--max-age-s inf is not a number of seconds"),

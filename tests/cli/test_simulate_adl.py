@@ -76,6 +76,11 @@ def test_a_large_fund_leaves_nothing_to_adl(capsys: pytest.CaptureFixture[str], 
         ("--sample nowhere --shock -0.3", 2, "--shock contradicts --sample"),
         ("--sample nowhere", 4, "there is no folder nowhere"),
         ("--seed -1", 2, "--seed = -1"),
+        ("--tier BTCUSDT=0.025/16300", 2, "names a symbol"),
+        ("--tier BTCUSDT=0.025/16300", 2, "give RATE/DEDUCTION alone: --tier 0.025/16300"),
+        ("--tier 0.025/16300/1", 2, "--tier: deduction: '16300/1' is not a number"),
+        ("--tier much", 2, "for example --tier 0.025/16300"),
+        ("--instrument binance:linear:NOSUCHUSDT", 4, "give --tier RATE/DEDUCTION, or --tiers FILE"),
     ],
 )
 def test_bad_input_is_named(
@@ -85,6 +90,17 @@ def test_bad_input_is_named(
     assert found == code, err
     assert words in err.replace("\n", " ")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_help_shows_the_form_that_the_tier_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "--help")
+    assert "RATE[/DEDUCTION]" in out
+    assert "SYMBOL=" not in out
+
+
+def test_a_tier_of_the_form_in_the_help_is_taken(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    found = answer(capsys, f"{SMALL} --no-page --tier 0.005/0", tmp_path)
+    assert found["provenance"]["settings"]["tier"] == "0.005/0"
 
 
 # --- the sample ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,17 @@ def test_json_is_the_whole_result_and_repeats(capsys: pytest.CaptureFixture[str]
     assert probabilities == sorted(probabilities)
     other = answer(capsys, f"{QUICK} --no-page --seed 2", tmp_path)
     assert other["provenance"]["config_hash"] != one["provenance"]["config_hash"]
+
+
+def test_the_same_study_of_the_same_data_elsewhere_has_the_same_hashes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, repository: Path
+) -> None:
+    copied = shutil.copytree(repository / "data" / "sample" / "lake", tmp_path / "lake")
+    here = answer(capsys, f"{QUICK} --no-page", tmp_path)["provenance"]
+    there = answer(capsys, f"{QUICK} --lake {copied}", tmp_path / "results")["provenance"]
+    assert [there[name] for name in ("config_hash", "data_hash")] == [
+        here[name] for name in ("config_hash", "data_hash")
+    ]
 
 
 def test_a_jump_diffusion_by_flags_needs_no_prices(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def fetched(venue: FakeVenue, lake: Lake) -> Fetch:
         credentials: Credentials | None = None,
         **client: Any,
     ) -> FetchOutcome:
-        settings = {"base": venue.base, "first_backoff_s": 0.001, "timeout_s": 5.0, **client}
+        settings = {"base": venue.base, "first_backoff_s": 0.001, "timeout_s": 30.0, **client}
         return fetch(
             FetchRequest(name, series, kind, symbols, lo_ms, hi_ms, timeframe, options or SeriesOptions()),
             lake,

@@ -80,6 +80,10 @@ class FakeVenue:
     archive: bool = False
     unlisted: set[str] = field(default_factory=set)
     bad_checksum: bool = False
+    missing_files: set[str] = field(default_factory=set)
+    archive_fault: tuple[str, str] = ("", "")
+    archive_shift_ms: Callable[[int], int] = lambda _: 0
+    interval_hours: Callable[[int], int] = lambda _: 8
     page_cap: int = 10_000
     newest_first_page: bool = False
     delay_s: float = 0.0
@@ -87,6 +91,7 @@ class FakeVenue:
     always: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     key_refused: bool = False
+    retry_after: str = "7200"
     headers: dict[str, str] = field(default_factory=dict)
     port: int = 0
 
@@ -111,7 +116,7 @@ class FakeVenue:
             await asyncio.sleep(self.delay_s)
         fault = self._fault(request.path)
         if fault:
-            return await misbehave(fault, request, self._answer(request, query))
+            return await misbehave(fault, request, self._answer(request, query), self.retry_after)
         return self._answer(request, query)
 
     def _fault(self, path: str) -> str:
@@ -202,12 +207,16 @@ class FakeVenue:
         name = path.rsplit("/", 1)[1].removesuffix(".zip")
         symbol, interval, year, month = name.split("-")
         market = self.markets.get(symbol.removesuffix("_PERP"))
-        if not self.archive or market is None:
+        if not self.archive or market is None or f"{name}.zip" in self.missing_files:
             return None
         start = stamp(int(year), int(month))
         end = stamp(int(year) + int(month) // 12, int(month) % 12 + 1)
         if interval == "fundingRate":
-            rows = [f"{at},8,{rate}" for at, rate in market.settlements if start <= at < end]
+            rows = [
+                f"{at + self.archive_shift_ms(at)},{self.interval_hours(at)},{rate}"
+                for at, rate in market.settlements
+                if start <= at < end
+            ]
             header = "calc_time,funding_interval_hours,last_funding_rate\n"
         else:
             slots = market.slots(start, end - 1, STEPS[interval])
@@ -215,10 +224,9 @@ class FakeVenue:
             header = "open_time,open,high,low,close,volume,close_time,q,count,t,u,ignore\n" if start >= T0 else ""
         if not rows:
             return None
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(zipfile.ZipInfo(f"{name}.csv"), header + "\n".join(rows) + "\n")
-        return packed.getvalue()
+        if self.archive_fault[0] == f"{name}.zip":
+            return spoiled(self.archive_fault[1], name, header, rows)
+        return packed(name, header + "\n".join(rows) + "\n")
 
     # --- Bybit ---------------------------------------------------------------------------------------------------
 
@@ -321,6 +329,42 @@ class FakeVenue:
         return ({"candles": rows},)
 
 
+def packed(name: str, *texts: str) -> bytes:
+    """A zip with a CSV file per text."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, written in enumerate(texts):
+            archive.writestr(zipfile.ZipInfo(f"{name}{'-' * number}.csv"), written)
+    return content.getvalue()
+
+
+def spoiled(fault: str, name: str, header: str, rows: list[str]) -> bytes:
+    """A file of funding as archives have it or could have it."""
+    if fault == "bad zip":
+        return b"PK no zip at all"
+    if fault == "two files":
+        return packed(name, header + "\n".join(rows), header)
+    cells = [row.split(",") for row in rows]
+    far = str(T0 + 4000 * DAY)
+    forms: dict[str, Callable[[], tuple[str, list[list[str]]]]] = {
+        "no header": lambda: ("", cells),
+        "byte order mark": lambda: ("\ufeff", cells),
+        "microseconds": lambda: (header, [[at + "000", *rest] for at, *rest in cells]),
+        "nanoseconds": lambda: (header, [[at + "000000", *rest] for at, *rest in cells]),
+        "other order": lambda: (
+            "last_funding_rate,calc_time,funding_interval_hours\n", [[rate, at, hours] for at, hours, rate in cells]),
+        "empty month": lambda: (header, []),
+        "rows lost": lambda: (header, cells[:20] + cells[23:50] + cells[51:]),
+        "four columns": lambda: ("", [[*row, "60000.0"] for row in cells]),
+        "swapped": lambda: ("", [[at, rate, hours] for at, hours, rate in cells]),
+        "texts": lambda: (header, [*cells[:-1], [*cells[-1][:2], "n/a rate"]]),
+        "blanks": lambda: (header, [*cells[:-1], ["", *cells[-1][1:]]]),
+        "other month": lambda: (header, [*cells[:-1], [far, *cells[-1][1:]]]),
+    }  # fmt: skip
+    start, changed = forms[fault]()
+    return packed(name, start + "\n".join(",".join(row) for row in changed) + "\n")
+
+
 def binance_bar(at: int, step: int, spot: bool = False) -> list[Any]:
     """A kline row: open is ``price`` of its time, close of its end."""
     opened, closed = price(at), price(at + step)
@@ -385,7 +429,7 @@ def envelope(result: Any, now: int) -> dict[str, Any]:
 HTML = "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body></body></html>"
 
 
-async def misbehave(fault: str, request: web.Request, answer: web.Response) -> web.StreamResponse:
+async def misbehave(fault: str, request: web.Request, answer: web.Response, retry_after: str) -> web.StreamResponse:
     """The answer in a way that venues and networks have answered."""
     body = answer.body if isinstance(answer.body, bytes) else b""
     if fault == "hang":
@@ -398,7 +442,7 @@ async def misbehave(fault: str, request: web.Request, answer: web.Response) -> w
         return web.Response(body=body[: len(body) // 2], content_type="application/json")
     if fault in ("duplicates", "reversed", "wrong range"):
         return web.json_response(disordered(fault, json.loads(body)))
-    return refusals()[fault]
+    return refusals(retry_after)[fault]
 
 
 def disordered(fault: str, rows: list[Any]) -> list[Any]:
@@ -410,13 +454,13 @@ def disordered(fault: str, rows: list[Any]) -> list[Any]:
     return [{**row, "fundingTime": row["fundingTime"] - 4000 * DAY} for row in rows]
 
 
-def refusals() -> dict[str, web.Response]:
+def refusals(retry_after: str) -> dict[str, web.Response]:
     """Answers that have nothing to do with what was asked."""
     reply = web.json_response
     too_many = {"code": -1003, "msg": "Too many requests"}
     return {
         "429": reply(too_many, status=429, headers={"Retry-After": "0.05"}),
-        "418": reply({"code": -1003, "msg": "IP banned"}, status=418, headers={"Retry-After": "7200"}),
+        "418": reply({"code": -1003, "msg": "IP banned"}, status=418, headers={"Retry-After": retry_after}),
         "403": web.Response(status=403, text="<html><title>403 Forbidden</title></html>", content_type="text/html"),
         "503": reply({"code": -1008, "msg": "Server is currently overloaded"}, status=503),
         "10006": reply({"retCode": 10006, "retMsg": "Too many visits!", "result": {}, "time": 0}),
@@ -459,10 +503,10 @@ def serving(venue: FakeVenue) -> Iterator[FakeVenue]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield venue
     finally:
         done.set()
-        thread.join(10)
+        thread.join(60)
         loop.close()

@@ -1,11 +1,13 @@
 """A feed that runs against a server on the loopback, and what its recording and state say. Used by the feed's tests.
 
-The venue's times are shrunk by ``SCALE``: its silence limit of 3 s (Binance marks) becomes 0.15 s.
+The venue's times are shrunk by ``SCALE``: its silence limit of 3 s (Binance marks) becomes 0.15 s. Nothing here depends
+on how fast the machine is: tests wait for conditions, and give up after ``PATIENCE`` seconds only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data.feed.choice import adapters
+from data.feed.clock import FeedClock
 from data.feed.feed import Feed, FeedOptions, FeedPlan
 from data.feed.options import FeedTimes
 from data.feed.reading import RecordingReader
@@ -21,13 +24,16 @@ from data.feed.segment import Kind
 from data.streams.binance import Binance
 from data.streams.bybit import Bybit
 from data.streams.protocol import Channel, Subscription
+from tests.contract.feed_server import VenueServer
 
 SCALE = 0.05
 TIMES = FeedTimes(
-    open_seconds=1.0, close_seconds=0.1, first_wait_seconds=0.02, most_wait_seconds=0.2, good_seconds=0.5,
-    check_seconds=0.01, rotate_share=0.5, overlap_seconds=0.5, tick_seconds=0.01, silence_scale=SCALE,
+    open_seconds=30.0, close_seconds=5.0, first_wait_seconds=0.02, most_wait_seconds=0.2, good_seconds=30.0,
+    check_seconds=0.01, rotate_share=0.5, overlap_seconds=30.0, tick_seconds=0.01, silence_scale=SCALE,
     late_seconds=5.0,
 )  # fmt: skip
+NEVER_SILENT = replace(TIMES, silence_scale=100.0)  # for tests in which no silence is to end a connection
+PATIENCE = 60.0
 NOW = 1_790_000_000_000
 MARKS = "binance:linear:BTCUSDT"
 TICKER = "bybit:linear:BTCUSDT"
@@ -49,23 +55,40 @@ def _key(venue: str) -> tuple[str, str, str]:
 
 
 @asynccontextmanager
-async def running(folder: Path, plan: FeedPlan, times: FeedTimes = TIMES) -> AsyncIterator[Feed]:
+async def running(
+    folder: Path, plan: FeedPlan, times: FeedTimes = TIMES, clock: FeedClock | None = None, socket: Path | None = None
+) -> AsyncIterator[Feed]:
     """A feed that runs; afterwards it was stopped, and its recording replayed to the same state."""
-    feed = Feed([plan], FeedOptions(folder / "out", seed=7, proxy=False, times=times))
+    feed = Feed([plan], FeedOptions(folder / "out", seed=7, proxy=False, times=times, socket=socket), clock=clock)
     task = asyncio.create_task(feed.run())
     try:
         yield feed
     finally:
         feed.stop()
-        await asyncio.wait_for(task, 5.0)
+        await asyncio.wait_for(task, PATIENCE)
     assert replay(RecordingReader(folder / "out"), adapters()).engine.fingerprint() == feed.engine.fingerprint()
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds; five seconds are far more than any of these needs."""
-    async with asyncio.timeout(5.0):
+    """Wait until the condition holds. What follows before the next ``await`` sees the moment at which it did."""
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def all_taken(venue: VenueServer, feed: Feed) -> None:
+    """Have the venue say nothing more, and wait until the feed has all that it said: then nothing is on its way."""
+    venue.hush()
+    await until(lambda: feed.engine.counts.frames == len(venue.sent))
+
+
+async def hear(reader: asyncio.StreamReader, wanted: Callable[[Any], object]) -> Any:
+    """The next line of the feed's socket that is wanted."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            answer = json.loads(await reader.readline())
+            if wanted(answer):
+                return answer
 
 
 def recorded(folder: Path) -> list[bytes]:

@@ -25,9 +25,10 @@ class Refuse:
 class Peer:
     """Our end of one connection, as an act sees it. ``asked`` and ``sent``: messages of both sides, oldest first."""
 
-    def __init__(self, connection: ServerConnection, path: str) -> None:
+    def __init__(self, connection: ServerConnection, path: str, hushed: asyncio.Event) -> None:
         self.connection = connection
         self.path = path
+        self._hushed = hushed
         self.asked: list[dict[str, Any]] = []
         self.sent: list[bytes] = []
 
@@ -35,6 +36,8 @@ class Peer:
         for frame in frames:
             content = json.dumps(frame) if isinstance(frame, Mapping) else frame
             raw = content.encode() if isinstance(content, str) else content
+            if self._hushed.is_set():
+                await self.connection.wait_closed()
             await self.connection.send(raw, text=True)
             self.sent.append(raw)
 
@@ -76,12 +79,13 @@ class VenueServer:
         self.peers: list[Peer] = []
         self.sent_headers: list[list[tuple[str, str]]] = []
         self._server: Server | None = None
+        self._hushed = asyncio.Event()
         self.url = ""
 
     async def __aenter__(self) -> Self:
         self._server = await serve(
             self._play, "127.0.0.1", 0, process_request=self._admit, compression=None, ping_interval=None,
-            close_timeout=0.2,
+            close_timeout=5.0,
         )  # fmt: skip
         self.url = f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
@@ -94,6 +98,10 @@ class VenueServer:
             peer.connection.transport.abort()
         self._server.close()
         await self._server.wait_closed()
+
+    def hush(self) -> None:
+        """From now on no connection sends anything: what an act wants to say waits until the client has gone."""
+        self._hushed.set()
 
     @property
     def sent(self) -> list[bytes]:
@@ -123,7 +131,7 @@ class VenueServer:
     async def _play(self, connection: ServerConnection) -> None:
         act = connection.act
         assert connection.request is not None
-        peer = Peer(connection, connection.request.path)
+        peer = Peer(connection, connection.request.path, self._hushed)
         self.peers.append(peer)
         try:
             await act(peer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from pathlib import Path
 
@@ -16,19 +17,21 @@ from data.credentials import Credentials
 from data.sources.client import Client, ClientOptions
 from data.sources.completeness import Gap, Reason
 from data.sources.endpoints.known import RESTS
-from data.sources.faults import FetchError, UnknownSymbolError
+from data.sources.faults import BanError, FetchError, UnknownSymbolError
 from data.sources.job import FetchOutcome, FetchRequest, fetch
 from data.sources.series import SeriesOptions, Source
 from data.store.lake import Lake
 from tests.contract.conftest import Fetch
 from tests.contract.fake_venue import DAY, HOUR, T0, FakeVenue, Market, envelope, every
 
+REST = SeriesOptions(Source.REST)
 KEY, SECRET = "kEy-0123456789", "sEcReT-9876543210"
 
 
 @pytest.fixture(autouse=True)
 def rows(venue: FakeVenue) -> None:
     venue.markets["BTCUSDT"].settlements = every(4 * HOUR, T0, 2300, lambda n: n % 19)
+    venue.now_ms = T0 + 2300 * 4 * HOUR  # the contract still trades: a venue that had stopped would not be whole
 
 
 def held(outcome: FetchOutcome, lake: Lake) -> list[int]:
@@ -45,7 +48,7 @@ def test_what_passes_is_tried_again(
     # 403 has no Retry-After: the documented five minutes are shortened here, the wait is tested with the limiter.
     monkeypatch.setitem(RESTS["binance"].pause_s, 403, 0.01)
     venue.faults = [("fundingRate", fault), ("fundingRate", fault)]
-    outcome = fetched("binance", "funding", T0)
+    outcome = fetched("binance", "funding", T0, options=REST)
     assert outcome.series[0].status == "complete"
     assert held(outcome, lake) == [at for at, _ in venue.markets["BTCUSDT"].settlements]
     assert venue.faults == []
@@ -54,7 +57,7 @@ def test_what_passes_is_tried_again(
 @pytest.mark.parametrize("fault", ["duplicates", "reversed"])
 def test_disorder_is_no_loss(venue: FakeVenue, fetched: Fetch, lake: Lake, fault: str) -> None:
     venue.always["fundingRate"] = fault
-    outcome = fetched("binance", "funding", T0)
+    outcome = fetched("binance", "funding", T0, options=REST)
     assert outcome.series[0].status == "complete"
     assert held(outcome, lake) == [at for at, _ in venue.markets["BTCUSDT"].settlements]
 
@@ -68,12 +71,13 @@ def test_bybits_limit_in_the_envelope(venue: FakeVenue, fetched: Fetch, monkeypa
 
 def test_retry_after_is_honoured(venue: FakeVenue, fetched: Fetch) -> None:
     venue.faults = [("fundingRate", "429")] * 3  # each says 0.05 s
-    outcome = fetched("binance", "funding", T0)
-    assert outcome.waited_s == pytest.approx(0.15, abs=0.02)
+    outcome = fetched("binance", "funding", T0, options=REST)
+    assert 0.0 < outcome.waited_s < 0.151  # less by what a slow machine had waited already
+    assert venue.faults == []
 
 
-def test_the_venues_own_count_holds_calls_back(venue: FakeVenue) -> None:
-    venue.headers = {"X-MBX-USED-WEIGHT-1M": "2395"}
+def clock_reads(venue: FakeVenue, count: int) -> list[float]:
+    """How long each wait was that a client made of its own accord while it read the venue's clock ``count`` times."""
     slept: list[float] = []
     now = [0.0]
 
@@ -84,12 +88,22 @@ def test_the_venues_own_count_holds_calls_back(venue: FakeVenue) -> None:
     async def run() -> None:
         options = ClientOptions(base=venue.base)
         async with Client(RESTS["binance"], options, clock=lambda: now[0], sleep=sleep) as client:
-            await client.read_clock()
-            venue.headers = {}
-            await client.read_clock()
+            for _ in range(count):
+                await client.read_clock()
+                venue.headers = {}
 
     asyncio.run(run())
-    assert slept == [60.0]
+    return slept
+
+
+def test_retry_after_is_waited_for_to_its_end(venue: FakeVenue) -> None:
+    venue.faults = [("time", "429")] * 3  # each says 0.05 s
+    assert clock_reads(venue, 1) == pytest.approx([0.05] * 3)
+
+
+def test_the_venues_own_count_holds_calls_back(venue: FakeVenue) -> None:
+    venue.headers = {"X-MBX-USED-WEIGHT-1M": "2395"}
+    assert clock_reads(venue, 2) == [60.0]
 
 
 def test_a_ban_ends_the_fetch_and_keeps_what_was_got(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
@@ -101,7 +115,7 @@ def test_a_ban_ends_the_fetch_and_keeps_what_was_got(venue: FakeVenue, fetched: 
         return "418" if len(venue.asked("fundingRate")) >= 3 else original(path)
 
     venue._fault = third
-    outcome = fetched("binance", "funding", T0)
+    outcome = fetched("binance", "funding", T0, options=REST)
     (entry,) = outcome.series
     assert entry.status == "partial"
     assert entry.error is not None
@@ -112,7 +126,12 @@ def test_a_ban_ends_the_fetch_and_keeps_what_was_got(venue: FakeVenue, fetched: 
     (gap,) = entry.proof.gaps
     assert (gap.lo_ms, gap.reason) == (settlements[1999] + 1, Reason.NOT_FETCHED)
     venue._fault = original
-    again = fetched("binance", "funding", T0)
+    asked = len(venue.requests)
+    with pytest.raises(BanError, match=rf"127.0.0.1:{venue.port} wants no calls until .*limit reached \(ban\)"):
+        fetched("binance", "funding", T0, options=REST)
+    assert len(venue.requests) == asked  # a call would make the ban longer
+    (Path(lake.root) / ".fetch" / "binance.bans.json").unlink()  # as if the two hours were over
+    again = fetched("binance", "funding", T0, options=REST)
     assert (again.series[0].status, again.series[0].tally.added) == ("complete", 300)
     assert held(again, lake) == settlements
 
@@ -130,7 +149,7 @@ def test_a_ban_ends_the_fetch_and_keeps_what_was_got(venue: FakeVenue, fetched: 
 )
 def test_what_stays_is_one_message(venue: FakeVenue, fetched: Fetch, lake: Lake, fault: str, words: str) -> None:
     venue.always["fundingRate"] = fault
-    (entry,) = fetched("binance", "funding", T0).series
+    (entry,) = fetched("binance", "funding", T0, options=REST).series
     assert entry.status == "failed"
     assert entry.error is not None
     assert words in entry.error.message
@@ -141,23 +160,23 @@ def test_what_stays_is_one_message(venue: FakeVenue, fetched: Fetch, lake: Lake,
 
 def test_a_silent_venue_is_given_up(venue: FakeVenue, fetched: Fetch) -> None:
     venue.always["fundingRate"] = "hang"
-    (entry,) = fetched("binance", "funding", T0, timeout_s=0.1, attempts=2).series
+    (entry,) = fetched("binance", "funding", T0, timeout_s=1.0, attempts=2, options=REST).series
     assert entry.error is not None
-    assert "no answer within 0.1 s (2 attempts)" in entry.error.message
+    assert "no answer within 1 s (2 attempts)" in entry.error.message
 
 
 def test_nobody_there(venue: FakeVenue, fetched: Fetch) -> None:
     with pytest.raises(FetchError, match=r"binance GET /fapi/v1/time: no connection .* \(2 attempts\)"):
-        fetched("binance", "funding", T0, base="http://127.0.0.1:9", attempts=2)
+        fetched("binance", "funding", T0, base="http://127.0.0.1:9", attempts=2, options=REST)
 
 
 def test_empty_pages_are_named(venue: FakeVenue, fetched: Fetch) -> None:
     venue.always["fundingRate"] = "empty"
-    (entry,) = fetched("binance", "funding", T0).series
+    (entry,) = fetched("binance", "funding", T0, options=REST).series
     assert entry.error is not None
     assert "answered that range with no rows" in entry.error.message
     venue.always = {}  # nothing was proven by it: the next fetch asks again
-    (entry,) = fetched("binance", "funding", T0).series
+    (entry,) = fetched("binance", "funding", T0, options=REST).series
     assert (entry.status, entry.proof.got) == ("complete", 2300)
 
 
@@ -175,10 +194,10 @@ def test_an_empty_page_that_was_a_fault_loses_no_settlement(
         return web.json_response(answers[name]) if is_funding and asked == page else answered(self, request, query)
 
     monkeypatch.setattr(FakeVenue, "_answer", answer)
-    outcome = fetched(name, "funding", T0, T0 + 2300 * 4 * HOUR)
+    outcome = fetched(name, "funding", T0, T0 + 2300 * 4 * HOUR, options=REST)
     if page == 1:  # not one row: said, and asked for again by the next fetch
         assert outcome.series[0].status == "failed"
-        outcome = fetched(name, "funding", T0, T0 + 2300 * 4 * HOUR)
+        outcome = fetched(name, "funding", T0, T0 + 2300 * 4 * HOUR, options=REST)
     assert (outcome.series[0].status, outcome.series[0].proof.gaps) == ("complete", ())
     assert held(outcome, lake) == [at for at, _ in venue.markets["BTCUSDT"].settlements]
 
@@ -195,16 +214,17 @@ def test_an_empty_page_of_days_loses_no_bars(venue: FakeVenue, fetched: Fetch, l
 def test_a_venue_that_stopped_settling_is_no_whole_history(venue: FakeVenue, fetched: Fetch) -> None:
     """Settlements that should have come after the last row are missing, and asked for once more."""
     venue.markets["BTCUSDT"].settlements = every(8 * HOUR, T0, 30)
-    (entry,) = fetched("binance", "funding", T0, T0 + 20 * DAY).series
+    (entry,) = fetched("binance", "funding", T0, T0 + 20 * DAY, options=REST).series
     assert (entry.proof.got, entry.proof.expected) == (30, 60)
-    assert entry.proof.gaps == (Gap(T0 + 10 * DAY, T0 + 20 * DAY, 30, Reason.VENUE_HAS_NONE),)
+    assert entry.proof.gaps == (Gap(T0 + 10 * DAY, T0 + 20 * DAY, 30, Reason.EMPTY_TWICE),)
+    assert (entry.status, entry.error) == ("partial", None)
 
 
 @pytest.mark.parametrize("symbols", [("BTCUSDT", "BTCUSDT"), ("BTCUSDT", "BTC/USDT", "BTC/USDT:USDT")])
 def test_one_symbol_in_several_spellings_is_fetched_once(
     venue: FakeVenue, fetched: Fetch, symbols: tuple[str, ...]
 ) -> None:
-    (entry,) = fetched("binance", "funding", T0, T0 + 20 * DAY, symbols=symbols).series
+    (entry,) = fetched("binance", "funding", T0, T0 + 20 * DAY, symbols=symbols, options=REST).series
     assert (entry.tally.added, len(venue.asked("fundingRate"))) == (120, 2)
 
 
@@ -218,7 +238,7 @@ def test_a_lake_that_cannot_be_made_is_named(venue: FakeVenue, tmp_path: Path) -
 
 def test_unknown_names(venue: FakeVenue, fetched: Fetch) -> None:
     with pytest.raises(UnknownSymbolError, match="binance lists no linear symbol 'BTCUSD'.*did you mean BTCUSDT"):
-        fetched("binance", "funding", T0, symbols=("BTCUSD",))
+        fetched("binance", "funding", T0, symbols=("BTCUSD",), options=REST)
     with pytest.raises(UnknownSymbolError, match=r"binance GET /api/v3/exchangeInfo \(symbol=NOPE\): .*Invalid symbol"):
         fetched("binance", "bars", T0, kind="spot", symbols=("NOPE",))
     with pytest.raises(UsageError, match="unknown venue 'binanc'; did you mean binance"):
@@ -230,7 +250,7 @@ def test_unknown_names(venue: FakeVenue, fetched: Fetch) -> None:
 
 
 def test_a_range_before_listing(venue: FakeVenue, fetched: Fetch) -> None:
-    (entry,) = fetched("binance", "funding", T0 - 300 * DAY, T0 - 100 * DAY).series
+    (entry,) = fetched("binance", "funding", T0 - 300 * DAY, T0 - 100 * DAY, options=REST).series
     assert entry.error is not None
     assert "binance listed it on 2024-01-01T00:00:00Z, after that range" in entry.error.message
     assert entry.error.remedy == "use --from 2024-01-01T00:00:00Z or later".replace("T00:00:00Z", "")
@@ -283,7 +303,7 @@ def test_a_venue_that_echoes_the_key_gets_it_into_no_message_or_log(
         shown += f"{chain} {chain!r}"
         chain = chain.__cause__
     assert "Illegal characters in *** ***" in shown
-    logged = time.monotonic() + 5.0  # the server writes its own log of the call after it has answered
+    logged = time.monotonic() + 60.0  # the server writes its own log of the call after it has answered
     while "/sapi/v1/margin/interestRateHistory" not in caplog.text and time.monotonic() < logged:
         time.sleep(0.01)
     assert "/sapi/v1/margin/interestRateHistory" in caplog.text
@@ -297,14 +317,15 @@ def test_a_venue_that_echoes_the_key_gets_it_into_no_message_or_log(
 def test_a_clock_ten_minutes_off_is_named(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
     venue.now_ms = None
     venue.clock_offset_ms = 600_000
-    outcome = fetched("binance", "funding", T0, T0 + DAY)
+    outcome = fetched("binance", "funding", T0, T0 + DAY, options=REST)
     assert outcome.series[0].status == "complete"
     (note,) = outcome.notes
-    assert "this machine's clock is 600 s behind binance's (GET /fapi/v1/time)" in note
+    # Half of the time that the call took is not known: a second or two on a machine that stood still meanwhile.
+    assert re.search(r"this machine's clock is (599|60[0-9]) s behind binance's \(GET /fapi/v1/time\)", note)
     keys = Credentials("binance", KEY, SECRET, "test")
     (entry,) = fetched("binance", "borrow", T0, T0 + DAY, kind="asset", symbols=("USDT",), credentials=keys).series
     assert entry.error is not None
-    assert "600 s behind" in entry.error.message
+    assert re.search(r"(599|60[0-9]) s behind", entry.error.message)
     assert "set the clock" in entry.error.remedy
 
 
@@ -327,17 +348,17 @@ def test_one_symbol_that_fails_leaves_the_others_alone(venue: FakeVenue, fetched
         return answer(path, query)
 
     venue._binance = broken
-    good, bad = fetched("binance", "funding", T0, symbols=("BTCUSDT", "ETHUSDT")).series
+    good, bad = fetched("binance", "funding", T0, symbols=("BTCUSDT", "ETHUSDT"), options=REST).series
     assert (good.status, bad.status) == ("complete", "failed")
     assert isinstance(bad.error, CarryError)
     assert "HTTP 400" in bad.error.message
 
 
 def test_a_second_fetch_knows_what_the_first_spent(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
-    first = fetched("binance", "funding", T0)
+    first = fetched("binance", "funding", T0, options=REST)
     noted = json.loads((Path(lake.root) / ".fetch" / "binance.spent.json").read_text())["spent"]
     assert len(noted["funding"]) == first.series[0].tally.calls
     venue.markets["ETHUSDT"] = venue.markets["BTCUSDT"]
-    fetched("binance", "funding", T0, symbols=("ETHUSDT",))
+    fetched("binance", "funding", T0, symbols=("ETHUSDT",), options=REST)
     noted = json.loads((Path(lake.root) / ".fetch" / "binance.spent.json").read_text())["spent"]
     assert len(noted["funding"]) == 2 * first.series[0].tally.calls

@@ -28,7 +28,7 @@ from data.feed.recorder import Recorder, RecorderOptions
 from data.feed.replay import replay
 from data.store.lake import Lake
 from data.store.series import Provenance, SeriesKey
-from tests.contract.feed_harness import TIMES, until
+from tests.contract.feed_harness import PATIENCE, TIMES, until
 from tests.contract.feed_server import Peer, VenueServer, binance_mark
 
 
@@ -143,10 +143,13 @@ async def test_a_settlement_that_passes_is_read_back_recorded_and_replayed(tmp_p
     settlement = time.time_ns() // 1_000_000 + 300
     row = {"symbol": "BTCUSDT", "fundingRate": "0.00031000", "fundingTime": settlement, "markPrice": "60000.0"}
 
+    heard = asyncio.Event()  # the venue announces this settlement until the feed has heard of it, however late that is
+
     async def announcing(peer: Peer) -> None:
         for _ in range(10_000):
             now = time.time_ns() // 1_000_000
-            following = settlement if now < settlement else settlement + 8 * 3_600_000
+            is_ahead = now < settlement or not heard.is_set()
+            following = settlement if is_ahead else settlement + 8 * 3_600_000
             await peer.send(binance_mark("BTCUSDT", now, 60_000.0, T=following))
             await asyncio.sleep(0.02)
 
@@ -158,10 +161,12 @@ async def test_a_settlement_that_passes_is_read_back_recorded_and_replayed(tmp_p
         times = replace(TIMES, settlement_waits=(0.0, 0.1, 0.2), silence_scale=1.0)
         feed = Feed(plans, FeedOptions(tmp_path, proxy=False, times=times), reader)
         task = asyncio.create_task(feed.run())
+        await until(feed.engine.watch.dump)
+        heard.set()
         await until(lambda: feed.engine.settled)
         held = feed.snapshot()["instruments"]["binance:linear:BTCUSDT"]["settled"]
         feed.stop()
-        await asyncio.wait_for(task, 5.0)
+        await asyncio.wait_for(task, PATIENCE)
     assert held == {"time_ms": settlement, "rate": 0.00031}
     assert len(rest.asked) == 2
     engine = replay(RecordingReader(tmp_path), adapters()).engine

@@ -17,6 +17,7 @@ from data.store.lake import Lake, SeriesKey
 from tests.contract.conftest import Fetch
 from tests.contract.fake_venue import DAY, HOUR, T0, FakeVenue, Market, every, price, stamp
 
+REST = SeriesOptions(Source.REST)
 NOW = T0 + 390 * DAY
 
 
@@ -37,7 +38,7 @@ def test_funding_whose_interval_switches(venue: FakeVenue, fetched: Fetch, lake:
     rows = switching()
     venue.markets["BTCUSDT"].settlements = rows
     venue.page_cap = cap
-    (outcome,) = fetched(name, "funding", T0 - 30 * DAY, rows[-1][0] + 2 * HOUR).series
+    (outcome,) = fetched(name, "funding", T0 - 30 * DAY, rows[-1][0] + 2 * HOUR, options=REST).series
     assert (outcome.status, outcome.error) == ("complete", None)
     held = lake.read(SeriesKey(name, "linear", "BTCUSDT", "funding"))
     assert held.time_ms.tolist() == [at for at, _ in rows]
@@ -50,7 +51,7 @@ def test_funding_whose_interval_switches(venue: FakeVenue, fetched: Fetch, lake:
 
 def test_binance_asks_from_last_plus_one(venue: FakeVenue, fetched: Fetch) -> None:
     venue.markets["BTCUSDT"].settlements = every(4 * HOUR, T0, 2300, lambda n: n % 19)
-    fetched("binance", "funding", T0)
+    fetched("binance", "funding", T0, options=REST)
     starts = [int(query["startTime"]) for query in venue.asked("fundingRate")]
     ends = [
         at + 1 for number, (at, _) in enumerate(venue.markets["BTCUSDT"].settlements) if number in (999, 1999, 2299)
@@ -112,7 +113,7 @@ def test_bars_and_prices(
 def test_funding_of_the_others(venue: FakeVenue, fetched: Fetch, lake: Lake, name: str, symbol: str) -> None:
     settlements = every(HOUR, T0, 620, lambda n: n * 7 % 300)
     venue.markets = {symbol: Market(settlements=settlements)}
-    (outcome,) = fetched(name, "funding", T0 - 5 * DAY, T0 + 40 * DAY, symbols=(symbol,)).series
+    (outcome,) = fetched(name, "funding", T0 - 5 * DAY, T0 + 40 * DAY, symbols=(symbol,), options=REST).series
     assert outcome.status == "complete"
     held = lake.read(SeriesKey(name, "linear", symbol, "funding"))
     assert held.time_ms.tolist() == [at for at, _ in settlements]
@@ -173,7 +174,7 @@ def test_archive_funding_can_be_forced(venue: FakeVenue, fetched: Fetch) -> None
 @pytest.mark.parametrize("name", ["binance", "bybit"])
 def test_borrow_rates(venue: FakeVenue, fetched: Fetch, lake: Lake, name: str) -> None:
     venue.now_ms = None  # signed calls need clocks that agree
-    venue.markets["BTCUSDT"].borrow = [(T0 + n * HOUR, f"{0.0001 + n * 1e-7:.8f}") for n in range(1500)]
+    venue.markets["BTCUSDT"].borrow = [(T0 + n * HOUR, f"{0.0001 + n * 1e-7:.8f}") for n in range(70 * 24)]
     keys = Credentials(name, "key", "secret", "test")
     (outcome,) = fetched(
         name, "borrow", T0 - DAY, T0 + 70 * DAY, kind="asset", symbols=("USDT",), credentials=keys
@@ -199,11 +200,11 @@ def test_a_second_fetch_asks_for_nothing_and_a_third_only_for_what_is_new(
 ) -> None:
     market = venue.markets["BTCUSDT"]
     market.settlements = every(8 * HOUR, T0, 900)
-    fetched("binance", "funding", T0, T0 + 200 * DAY)
+    fetched("binance", "funding", T0, T0 + 200 * DAY, options=REST)
     venue.requests.clear()
-    (again,) = fetched("binance", "funding", T0, T0 + 200 * DAY).series
+    (again,) = fetched("binance", "funding", T0, T0 + 200 * DAY, options=REST).series
     assert (again.status, again.tally.added, venue.asked("fundingRate")) == ("complete", 0, [])
-    (more,) = fetched("binance", "funding", T0, T0 + 300 * DAY).series
+    (more,) = fetched("binance", "funding", T0, T0 + 300 * DAY, options=REST).series
     assert (more.tally.added, more.proof.got) == (300, 900)
     assert min(int(query["startTime"]) for query in venue.asked("fundingRate")) == T0 + 200 * DAY
 
@@ -215,14 +216,16 @@ def test_the_unfinished_bar_is_left_out(venue: FakeVenue, fetched: Fetch, lake: 
 
 
 def test_a_row_that_contradicts_a_held_one(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
-    venue.markets["BTCUSDT"].settlements = every(8 * HOUR, T0, 10)
-    fetched("binance", "funding", T0, T0 + 10 * DAY)
+    venue.markets["BTCUSDT"].settlements = every(8 * HOUR, T0, 30)
+    fetched("binance", "funding", T0, T0 + 10 * DAY, options=REST)
     venue.markets["BTCUSDT"].settlements[3] = (T0 + 24 * HOUR, "0.00500000")
     next(Path(lake.root).rglob("linear-BTCUSDT-funding.json")).unlink()
-    (refused,) = fetched("binance", "funding", T0, T0 + 10 * DAY).series
+    (refused,) = fetched("binance", "funding", T0, T0 + 10 * DAY, options=REST).series
     assert refused.error is not None
     assert "contradicts the held" in refused.error.message
-    (replaced,) = fetched("binance", "funding", T0, T0 + 10 * DAY, options=SeriesOptions(replace=True)).series
+    (replaced,) = fetched(
+        "binance", "funding", T0, T0 + 10 * DAY, options=SeriesOptions(Source.REST, replace=True)
+    ).series
     assert (replaced.status, replaced.tally.replaced) == ("complete", 1)
     assert lake.read(replaced.key).columns["funding_rate"][3] == 0.005
 
@@ -231,8 +234,8 @@ def test_one_fetch_per_venue_and_lake(fetched: Fetch, lake: Lake, venue: FakeVen
     venue.markets["BTCUSDT"].settlements = every(8 * HOUR, T0, 3)
     with only_fetch(lake, "binance"):
         with pytest.raises(RefusedError, match="another carry fetch of binance"):
-            fetched("binance", "funding", T0)
-        assert fetched("bybit", "funding", T0).series[0].status == "complete"
+            fetched("binance", "funding", T0, options=REST)
+        assert fetched("bybit", "funding", T0, T0 + DAY).series[0].status == "complete"
 
 
 # --- ccxt's own paginator, on the same venue ------------------------------------------------------------------------
@@ -271,7 +274,7 @@ def test_ccxts_paginator_loses_rows_of_binance_and_ours_does_not(venue: FakeVenu
     settlements = every(4 * HOUR, T0, 2300, lambda n: n % 19)
     venue.markets["BTCUSDT"].settlements = settlements
     theirs = ccxt_rows(venue, "binance")
-    (ours,) = fetched("binance", "funding", T0).series
+    (ours,) = fetched("binance", "funding", T0, options=REST).series
     lost = {at for at, _ in settlements} - set(theirs)
     assert len(theirs) == 1300  # 1000 of the first 2000, and the last 300
     assert len(lost) == 1000

@@ -41,7 +41,7 @@ def new_algorithm(data_folder: Path, parameters: dict[str, str]) -> Any:
     """main.py's algorithm, initialised on the folder."""
     lean.Globals.data_folder = str(data_folder)
     lean.SymbolPropertiesDatabase.entries = {}
-    lean._NOW[0] = datetime(1970, 1, 1)
+    lean.double_set_time(datetime(1970, 1, 1))
     main = importlib.import_module("main")
     algorithm = main.CarryAlgorithm()
     algorithm.double_parameters = parameters
@@ -81,31 +81,19 @@ def step(
     before_data: Callable[[Any, datetime], None] = no_hook,
 ) -> None:
     """One slice: prices, margin interest models, pending orders, the algorithm, pending orders again."""
-    lean._NOW[0] = now
-    for security in algorithm.double_securities:
-        security.bar = bars.get(security)
-        if security.bar is not None:
-            security.price, security.open, security.volume = (
-                security.bar.close,
-                security.bar.open,
-                security.bar.volume,
-            )
+    lean.double_set_time(now)
+    for security, bar in bars.items():
+        security.double_take(bar)
     slice_bars = lean.TradeBars({security.symbol: bar for security, bar in bars.items()})
     algorithm.current_slice = lean.Slice(slice_bars)
     if not is_first:
         for security in algorithm.double_securities:
             parameters = lean.MarginInterestRateParameters(security, now.replace(tzinfo=UTC))
             security.margin_interest_rate_model.apply_margin_interest_rate(parameters)
-    scan(algorithm)
+    algorithm.double_scan()
     before_data(algorithm, now)
     algorithm.on_data(algorithm.current_slice)
-    scan(algorithm)
-
-
-def scan(algorithm: Any) -> None:
-    """Pending orders against the bar."""
-    for order in algorithm.double_pending():
-        algorithm.double_fill(order, order.security.fill_model.limit_fill(order.security, order))
+    algorithm.double_scan()
 
 
 def filled(algorithm: Any) -> list[tuple[int, str, int]]:

@@ -47,16 +47,20 @@ def write_rates(root: Path, place: layout.Place, rows: Columns, column: str) -> 
     write(root / place.rate_path, block.bytes_of(0, block.rows))
 
 
-def write_folder(root: Path, given: Mapping[str, Columns] | None = None, venue: str = "binance") -> Path:
+def write_folder(
+    root: Path, given: Mapping[str, Columns] | None = None, venue: str = "binance", perp_key: str = PERP
+) -> Path:
     """The whole folder, of the recorded input files or of ``given`` columns of spot, perp, mark and funding."""
     rows = given or {name: columns(name) for name in ("spot", "perp", "mark", "funding")}
-    spot, perp = replace(SPOT_PLACE, market=venue), replace(PERP_PLACE, market=venue)
-    mark = replace(MARK_PLACE, market=f"{venue}mark")
+    traded = instrument(perp_key.replace("binance", venue), {})
+    ticker = layout.ticker(traded.symbol, traded.quote)
+    spot, perp = replace(SPOT_PLACE, market=venue), replace(PERP_PLACE, market=venue, ticker=ticker)
+    mark = replace(MARK_PLACE, market=f"{venue}mark", ticker=ticker)
     write_bars(root, spot, rows["spot"])
     write_bars(root, perp, rows["perp"])
     write_bars(root, mark, rows["mark"])
     write_rates(root, perp, rows["funding"], "funding_rate")
-    listed = [instrument(key.replace("binance", venue), {}) for key in (SPOT, PERP)]
-    text = properties_text(listed, [price_row(mark, "USDT", "mark prices")])
+    listed = [instrument(SPOT.replace("binance", venue), {}), traded]
+    text = properties_text(listed, [price_row(mark, traded.quote, "mark prices")])
     write(root / layout.SYMBOL_PROPERTIES, text.encode())
     return root

@@ -93,7 +93,7 @@ def prepared(case: dict[str, Any]) -> tuple[Any, Any, Any]:
     perp.holdings.quantity = case["before"]["perp"]
     perp.holdings.average_price = case["before"]["perp_average_price"]
     spot.price, perp.price = case["spot_price"], case["perp_price"]
-    lean._NOW[0] = engine.at(case["time"])
+    lean.double_set_time(engine.at(case["time"]))
     return algorithm, spot, perp
 
 
@@ -142,7 +142,7 @@ def _let_time_pass(algorithm: Any, case: dict[str, Any], ticket: Any, spot: Any,
             continue
         bars = {spot: engine.bar_of(recorded["bars"]["spot"]), perp: engine.bar_of(recorded["bars"]["perp"])}
         if now == last and case["events"][-1]["event"]["status"] == "CANCELED":
-            lean._NOW[0] = now
+            lean.double_set_time(now)
             ticket.cancel(case["events"][-1]["order"]["tag"])
             assert algorithm.double_orders[-1].tag == case["events"][-1]["order"]["tag"]
             return

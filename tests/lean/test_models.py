@@ -249,6 +249,7 @@ def test_leans_refusals_have_reasons(started: Started) -> None:
 def short_of_one(started: Started) -> Any:
     """Short 1 BTC at 10,000 on 1,000 USDT, without fees."""
     algorithm = started(margin__liquidity_gap="0.0")
+    lean.double_set_time(algorithm.double_start)  # Lean's warm-up, which refuses orders, is over
     seen(algorithm, 10_000.0)
     wallet = algorithm.exchange.world.legs[1].wallet
     algorithm.exchange.filled(-1, 1, -10_000, 10_000.0, 0.0)
@@ -342,11 +343,13 @@ def test_a_resting_order_that_the_book_has_ended_never_fills(started: Started) -
             break
     (order,) = pending
     spot.bar = lean.TradeBar(open=1.0, high=1.0, low=1.0, close=1.0, volume=1e6)  # far through the limit
-    order.placed = None
+    order.placed = algorithm.double_start
     assert spot.fill_model.limit_fill(spot, order).fill_quantity == order.quantity
+    assert spot.fill_model.limit_fill(spot, order).status == lean.OrderStatus.FILLED
     algorithm.exchange.world.pairs[0].guards = int(Guard.UNHEDGED)
     algorithm.exchange.begin_turn()  # the guard ends the work
-    assert spot.fill_model.limit_fill(spot, order).fill_quantity == 0
+    event = spot.fill_model.limit_fill(spot, order)
+    assert (event.fill_quantity, event.status) == (0, order.status)  # no change, so no event
     algorithm.order_desk.follow()
     assert not list(algorithm.double_pending())
 

@@ -307,7 +307,18 @@ def test_points_of_the_charts_are_few(finished: Started) -> None:
     assert algorithm.double_log[0].startswith("2020-03-10T01:00:00Z: equity 100,000.00")  # progress, for the runner
 
 
-def test_series_that_a_stage_asks_for_are_subscribed(lean_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+BORROW_PLACE = layout.Place(layout.CRYPTO_FUTURE, "binanceborrow", "BTCUSDT")
+
+
+@pytest.mark.parametrize("series", ["index", "oracle", "borrow"])
+def test_a_series_that_the_folder_does_not_have_is_refused(lean_folder: Path, series: str) -> None:
+    """Lean would deliver nothing and say nothing."""
+    message = refused(lean_folder, series=f"funding mark {series}")
+    assert f"no {series} series of binance:linear:BTCUSDT" in message or "mark" in message
+    assert "carry lean export" in message
+
+
+def test_series_that_a_stage_asks_for_are_subscribed(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     added: list[tuple[str, str, Any, Any]] = []
 
     def add_data(_: Any, cls: Any, ticker: str, resolution: Any, zone: Any) -> Any:
@@ -315,7 +326,8 @@ def test_series_that_a_stage_asks_for_are_subscribed(lean_folder: Path, monkeypa
         return SimpleNamespace(symbol=(cls.__name__, ticker))
 
     monkeypatch.setattr(lean.QCAlgorithm, "add_data", add_data, raising=False)
-    algorithm = engine.new_algorithm(lean_folder, parameters(series="funding borrow"))
+    write_rates(own_folder, BORROW_PLACE, {"time_ms": np.array([0]), "rate": np.array([1e-5])}, "rate")
+    algorithm = engine.new_algorithm(own_folder, parameters(series="funding borrow"))
     assert added == [
         ("FundingRate", "binance.BTCUSDT", lean.Resolution.TICK, "UTC"),  # New York is Lean's default
         ("BorrowRate", "binance.BTCUSDT", lean.Resolution.TICK, "UTC"),

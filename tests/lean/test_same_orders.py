@@ -82,6 +82,12 @@ def without(slices: list[dict[str, Any]], missing: Missing) -> list[dict[str, An
     return [found for found in slices if found["bars"]]
 
 
+MAKER_IN_PARTS = {
+    "execution__style": "maker_first",
+    "execution__leg_timeout_bars": "6",
+    "slippage__max_participation": "0.002",
+    "fees__override": '{"binance:spot:BTCUSDT" = {maker = 0.0007}}',  # not the taker's
+}
 CASES: dict[str, dict[str, str]] = {
     "taker": {},
     "perp first": {"execution__first_leg": "perp"},
@@ -89,6 +95,8 @@ CASES: dict[str, dict[str, str]] = {
     "with slippage": {"slippage__spot_half_spread_bps": "1.0", "slippage__impact_bps": "20.0"},
     "short of volume": {"slippage__max_participation": "0.002", "execution__leg_timeout_bars": "4"},
     "maker first": {"execution__style": "maker_first", "execution__leg_timeout_bars": "2"},
+    "maker first, in parts": MAKER_IN_PARTS,
+    "maker first, in parts, perp first": MAKER_IN_PARTS | {"execution__first_leg": "perp"},
 }
 
 
@@ -127,6 +135,32 @@ def assert_same(algorithm: Any, world: Any, *, opens_at_last_close: bool = True)
 def test_the_adapter_sends_the_orders_of_the_embedded_engine(lean_folder: Path, case: str) -> None:
     given = parameters(**CASES[case])
     assert_same(adapter_run(lean_folder, given), embedded_run(lean_folder, given))
+
+
+def test_a_resting_order_fills_in_parts_with_a_fee_of_its_own_for_each(lean_folder: Path) -> None:
+    algorithm = adapter_run(lean_folder, parameters(**MAKER_IN_PARTS))
+    parts: dict[int, list[tuple[Any, Any]]] = {}
+    for event, order in algorithm.double_events:
+        if event.fill_quantity and type(order).__name__ == "LimitOrder":
+            parts.setdefault(order.id, []).append((event, order))
+    bought = [fills for fills in parts.values() if len(fills) > 1 and fills[0][1].quantity > 0]
+    assert bought
+    for fills in bought:
+        assert {event.status.name for event, _ in fills[:-1]} == {"PARTIALLY_FILLED"}
+        for event, _ in fills:  # the maker's 0.07 % in coins, out of what was bought
+            gross = event.fill_quantity + event.order_fee.value.amount
+            assert event.order_fee.value.currency == "BTC"
+            assert event.order_fee.value.amount == pytest.approx(0.0007 * gross, rel=1e-5)
+    whole = [fills for fills in parts.values() if fills[-1][0].status.name == "FILLED"]
+    assert whole
+    for fills in whole:
+        gross = sum(abs(event.fill_quantity) + _fee_in_coins(event) for event, _ in fills)
+        assert gross == pytest.approx(abs(fills[0][1].quantity), abs=1e-12)
+
+
+def _fee_in_coins(event: Any) -> float:
+    fee = event.order_fee.value
+    return float(fee.amount) if fee.currency == "BTC" else 0.0
 
 
 @pytest.mark.parametrize("gap", GAPS)

@@ -154,7 +154,8 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Both:
         if oracle is not None:
             market = watched(market, oracle)
             monkeypatch.setattr("main.load_lean_market", lambda *_: watched(load_lean_market(folder, settings), oracle))
-        world = run_python(build(settings, market).world, CommandedPipeline(commands or {}))
+        setup = build(settings, market)
+        world = run_python(setup.world, CommandedPipeline(commands or {}), rearm_ms=setup.rearm_ms)
         algorithm = engine.new_algorithm(folder, {"config": str(config), **given})
         spot, perp = algorithm.double_securities
 
@@ -226,7 +227,8 @@ def test_a_liquidation_in_part_leaves_a_position_that_carries_its_margin(both: B
     found = both(Shock(spikes={60: 1.54}), CHEAP_LIQUIDATION, margin__liquidity_gap="0.0", **NO_SWITCH)
     closed = [lots for *_, lots in found.journal(state.LIQUIDATION)]
     opened = -sum(row.lots for row in found.algorithm.exchange.world.orders if row.leg == 1 and row.lots < 0)
-    assert closed and sum(closed) < opened  # noqa: PT018
+    assert closed
+    assert sum(closed) < opened
     assert not found.journal(state.TAKEOVER)
 
 
@@ -342,6 +344,16 @@ def test_a_person_kills_and_rearms(both: Both) -> None:
     assert opened[0] < kill[0][0]
     assert opened[-1] >= again[0][0]
     assert not [time for time in opened if kill[0][0] < time < again[0][0]]
+
+
+def test_both_engines_rearm_when_the_settings_say_that_a_person_does(both: Both) -> None:
+    date = f"{moment(START_MS + 80 * HOUR_MS - 60_000).isoformat()}Z"
+    found = both(SPIKE, risk__rearm=f'["2020-03-11", "{date}"]')
+    (pulled, *_), (again,) = found.journal(state.KILL), found.journal(state.REARMED)
+    assert pulled[0] < again[0] == START_MS + 80 * HOUR_MS
+    opened = [row[0] for row in found.journal(state.TRIP_OPENED)]
+    assert not [time for time in opened if pulled[0] < time <= again[0]]
+    assert opened[-1] > again[0]
 
 
 def test_the_drawdown_pulls_the_switch_on_both_engines(both: Both) -> None:

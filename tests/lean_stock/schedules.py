@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from crypto.pipeline.orders import OrderStatus
 from crypto.simulator.order_entry import enter_order
 from crypto.simulator.state import World
@@ -10,7 +12,7 @@ from crypto.units import HOUR_MS
 SPOT, PERP = 0, 1
 
 
-class Schedule:
+class Schedule(ABC):
     """Base of a schedule: hours of the run since its first instant, orders in base units."""
 
     def bind(self, world: World) -> None:
@@ -20,8 +22,8 @@ class Schedule:
         hour = (int(self._world.run[0].time_ms) - int(self._world.rules[0].start_ms)) // HOUR_MS - 1
         self.on_hour(hour)
 
-    def on_hour(self, hour: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def on_hour(self, hour: int) -> None: ...
 
     def trade(self, leg: int, base: float, **kwargs: float) -> None:
         lots = round(base / float(self._world.legs[leg].base_per_lot))

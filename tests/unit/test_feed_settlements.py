@@ -105,7 +105,7 @@ async def read(venue: Venue, waits: tuple[float, ...]) -> tuple[SettlementReader
     errors: list[BaseException] = []
     reader = SettlementReader(venue, waits, at(EIGHT + 1), lambda event: rates.append(event.rate), errors.append)
     reader.start(KEY, EIGHT)
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(60.0):
         while not (rates or errors or reader.missing):
             await asyncio.sleep(0.001)
     await reader.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,16 +14,18 @@ from crypto.pipeline import guards
 from crypto.pipeline.orders import OrderReason
 from crypto.result import BacktestResult
 from crypto.settings import MarginEngine, Settings
-from crypto.simulator.loop import run_python
+from crypto.simulator.loop import run_compiled, run_python
 from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
+from crypto.simulator.state import KILL, REARMED, World
 from crypto.simulator.strategy import rearm
-from crypto.units import HOUR_MS
+from crypto.units import HOUR_MS, iso
 from research.backtest import run_backtest
 from tests.markets import (
     BTC,
     ETH,
     NO_FEES,
+    START,
     bars,
     enter,
     events,
@@ -242,6 +245,41 @@ class TestKillSwitch:
             ended = run_python(build(settings, history).world, pipeline)
             assert int(ended.run[0].trip_rows) == trips
         assert int(world.run[0].trip_rows) == 0
+
+    @pytest.mark.parametrize("run", [run_compiled, lambda world, **more: run_python(world, PythonPipeline(), **more)])
+    @pytest.mark.parametrize(
+        ("hours", "rearmed"),  # the spot falls in the third bar, so the switch is pulled at its close
+        [
+            ((), []),
+            ((2.5,), []),  # before it was pulled: that says nothing about what comes
+            ((3.0,), []),
+            ((3.5,), [4.0]),  # obeyed after the decisions of the first close since
+            ((5.0,), [5.0]),
+            ((5.0, 6.0), [5.0]),  # it is on already
+            ((1.0, 4.5, 4.75), [5.0]),
+        ],
+    )
+    def test_the_settings_say_when_a_person_rearms(
+        self, run: Callable[..., World], hours: tuple[float, ...], rearmed: list[float]
+    ) -> None:
+        wallets = {"binance:spot": {"USDT": 1000.0}, "binance:linear": {"USDT": 300.0}}
+        dates = tuple(iso(int(START + hour * HOUR_MS)) for hour in hours)
+        risk = {"max_drawdown": 0.02, "rearm": dates}
+        settings = settings_of(wallets, risk=risk, signal={"cooldown_hours": 0.0})
+        spot_path = np.array([100.0, 100.0, 100.0, 90.0, 90.0, 90.0, 90.0, 90.0, 90.0, 90.0])
+        perp_path = np.array([100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 90.0, 90.0, 90.0, 90.0])
+        history = one_pair(BTC, spot_path, perp_prices=perp_path, due=settlements([1.0], 1e-3))
+        setup = build(settings, history)
+        ended = run(setup.world, rearm_ms=setup.rearm_ms)
+        journal = ended.journal[: ended.run[0].journal_rows]
+        at = {
+            event: ((journal.time_ms[journal.event == event] - START) / HOUR_MS).tolist() for event in (KILL, REARMED)
+        }
+        assert at[KILL][0] == 3.0
+        assert at[REARMED] == rearmed
+        opened = ((ended.trips[: ended.run[0].trip_rows].open_ms - START) / HOUR_MS).tolist()
+        assert len(opened) == 1 + len(rearmed)
+        assert all(time > moment for time, moment in zip(opened[1:], rearmed, strict=True))
 
 
 def test_two_pairs_in_one_wallet_share_their_distance() -> None:

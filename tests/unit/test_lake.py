@@ -416,6 +416,30 @@ def test_a_mark_price_is_taken_from_whichever_side_knows_it(lake: Lake) -> None:
     np.testing.assert_array_equal(lake.read(FUNDING).columns["mark_price"], [np.nan, 7200.0, np.nan])
 
 
+def test_a_row_without_a_mark_price_never_takes_one_away(lake: Lake) -> None:
+    marked = funding([T0, T0 + 8 * HOUR], [1e-4, 2e-4]) | {"mark_price": np.array([7100.0, 7200.0])}
+    lake.merge(FUNDING, marked, REAL)
+    bare = funding([T0, T0 + 8 * HOUR], [1e-4, 5e-4])
+    result = lake.merge(FUNDING, bare, Provenance("archive"), replace=True)
+    assert (result.identical, result.replaced, result.completed) == (1, 1, 0)
+    held = lake.read(FUNDING).columns
+    assert (held["funding_rate"].tolist(), held["mark_price"].tolist()) == ([1e-4, 5e-4], [7100.0, 7200.0])
+    unknown = bare | {"mark_price": np.array([np.nan, np.nan])}
+    assert lake.merge(FUNDING, unknown, Provenance("archive"), replace=True).completed == 0
+    assert lake.read(FUNDING).columns["mark_price"].tolist() == [7100.0, 7200.0]
+    other = funding([T0], [1e-4]) | {"mark_price": np.array([7101.0])}
+    with pytest.raises(DataError, match=r"mark_price 7101 \(held 7100\)"):
+        lake.merge(FUNDING, other, REAL)
+
+
+def test_rows_that_only_complete_held_ones_are_written(lake: Lake) -> None:
+    """Also when the file's description stays as it is."""
+    lake.merge(FUNDING, funding([T0, T0 + 8 * HOUR], [1e-4, 2e-4]), REAL)
+    result = lake.merge(FUNDING, funding([T0], [1e-4]) | {"mark_price": np.array([7100.0])}, REAL)
+    assert (result.added, result.identical, result.completed) == (0, 1, 1)
+    np.testing.assert_array_equal(lake.read(FUNDING).columns["mark_price"], [7100.0, np.nan])
+
+
 def test_generated_and_recorded_rows_are_not_mixed(lake: Lake) -> None:
     lake.merge(BARS, bars([100.0]), REAL)
     with pytest.raises(DataError, match="held rows are recorded, those of .* generated"):

@@ -229,6 +229,80 @@ def test_a_symbol_asked_for_leaves_the_others_alone(lake: Lake, root: Path) -> N
     assert written(run(lake, root)) == {}
 
 
+# --- closes of index and oracle, for custom data ------------------------------------------------------------------
+
+INDEX = SeriesKey("binance", "linear", "BTCUSDT", "index", "1h")
+INDEX_MINUTES = SeriesKey("binance", "linear", "BTCUSDT", "index", "1m")
+CLOSES = "cryptofuture/binanceindex/margin_interest/btcusdt.csv"
+
+
+@pytest.mark.parametrize("series", ["index", "oracle"])
+def test_closes_stand_at_the_instant_at_which_they_are_known(
+    lake: Lake, root: Path, tmp_path: Path, series: str
+) -> None:
+    key = SeriesKey("binance", "linear", "BTCUSDT", series, "1h")
+    lake.write(key, bars(3, price=0.5, volume=False), RECORDED)
+    run(lake, root)
+    path = root / f"cryptofuture/binance{series}/margin_interest/btcusdt.csv"
+    # The bar of 00:00 closes at 01:00; closes are 0.5 and a tenth more each hour.
+    assert path.read_text() == ("20240101 01:00:00,0.5\n20240101 02:00:00,0.6\n20240101 03:00:00,0.7\n")
+    back(root, tmp_path / "copy")
+    assert Lake(tmp_path / "copy").path(key).read_bytes() == lake.path(key).read_bytes()
+
+
+def test_a_feed_appends_to_the_closes_and_the_next_export_keeps_it(lake: Lake, root: Path) -> None:
+    lake.write(INDEX, bars(2, price=0.5, volume=False), RECORDED)
+    run(lake, root)
+    place = Place("cryptofuture", "binanceindex", "BTCUSDT")
+    append_rate(root, place, T0 + 3 * HOUR, 1.25)
+    assert (root / CLOSES).read_text().endswith("20240101 02:00:00,0.6\n20240101 03:00:00,1.25\n")
+    run(lake, root)
+    assert (root / CLOSES).read_text().endswith("20240101 02:00:00,0.6\n20240101 03:00:00,1.25\n")
+    lake.write(INDEX, bars(3, price=0.5, volume=False), RECORDED)  # the lake has caught up, with a value of its own
+    run(lake, root)
+    assert (root / CLOSES).read_text().endswith("20240101 02:00:00,0.6\n20240101 03:00:00,0.7\n")
+    assert written(run(lake, root)) == {}
+
+
+def test_of_two_lengths_the_hours_give_the_closes(lake: Lake, root: Path) -> None:
+    lake.write(INDEX_MINUTES, bars(120, MINUTE, price=0.5, volume=False), RECORDED)
+    run(lake, root)
+    assert len((root / CLOSES).read_text().splitlines()) == 120
+    lake.write(INDEX, bars(2, price=0.5, volume=False), RECORDED)  # from now on the minutes have no file of closes
+    run(lake, root)
+    assert len((root / CLOSES).read_text().splitlines()) == 2
+    assert written(run(lake, root)) == {}
+
+
+def test_instruments_without_filters_are_exported_as_prices_where_an_oracle_wants_them(
+    lake: Lake, root: Path, tmp_path: Path
+) -> None:
+    keys = [
+        SeriesKey("atlantis", "spot", "BTCUSDT", "bars", "1h"),
+        SeriesKey("atlantis", "linear", "BTCUSDT", "mark", "1h"),
+        SeriesKey("atlantis", "linear", "BTCUSDT", "funding"),
+    ]
+    lake.write(keys[0], bars(3), RECORDED)
+    lake.write(keys[1], bars(3, price=0.5, volume=False), RECORDED)
+    lake.write(keys[2], rates([T0], [1e-4]), RECORDED)
+    outcome = run(lake, root, with_sources=True)
+    assert {str(keys[0]), str(keys[1])} <= {item.series for item in outcome.series}
+    assert [item.name for item in outcome.skipped] == [str(keys[2])]  # funding is for trading
+    assert not [key for key in read_properties(root) if key[0] == "atlantis"]
+    copy = back(root, tmp_path / "copy")
+    for key in keys[:2]:
+        assert copy.path(key).read_bytes() == lake.path(key).read_bytes()
+
+
+def test_prices_never_take_the_file_of_a_contract_that_is_traded(lake: Lake, root: Path) -> None:
+    other = SeriesKey("binance", "linear", "BTC_USDT", "bars", "1h")
+    lake.write(other, bars(3, price=1.5), RECORDED)
+    outcome = run(lake, root, with_sources=True)
+    assert {item.name: item.reason for item in outcome.skipped} == {
+        str(other): f"prices only, and {PERP} has that file"
+    }
+
+
 # --- interrupted --------------------------------------------------------------------------------------------------
 
 

@@ -408,11 +408,30 @@ def test_every_changed_value_changes_the_hash(tmp_path: Path) -> None:
         "run.seed=2",
         "risk.max_drawdown=0.21",
         "pairs.0.weight=0.99",
-        "output.report=false",
+        "data.valuation_price=last",
         "run.end=2025-01-01",
     ]
     hashes = {config_hash(load_settings(path, [override])) for override in overrides}
     assert len(hashes | {config_hash(load_settings(path))}) == len(overrides) + 1
+
+
+def test_where_files_lie_and_what_a_run_is_called_are_not_in_the_hash(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    elsewhere = ["run.name=mine", "data.lake=/somewhere/lake", "output.directory=/elsewhere", "output.report=false"]
+    assert config_hash(load_settings(path, elsewhere)) == config_hash(load_settings(path))
+
+
+def test_a_tier_file_counts_by_its_content(tmp_path: Path) -> None:
+    def hash_with(folder: str, content: str) -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        file = tmp_path / folder / "tiers.json"
+        file.write_text(content, encoding="utf-8")
+        named = f'[[margin.tier_files]]\nvenue = "binance"\npath = "{file}"\neffective = "2024-01-01"\n'
+        return config_hash(load_settings(write(tmp_path, MINIMAL + named)))
+
+    first = hash_with("one", '{"a": 1}')
+    assert hash_with("two", '{"a": 1}') == first
+    assert hash_with("two", '{"a": 2}') != first
 
 
 @given(st.floats(min_value=1e-6, max_value=80_000.0, allow_nan=False))

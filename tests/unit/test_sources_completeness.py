@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.sources.completeness import Gap, Known, Reason, missing_slots, prove, prove_rates
+from data.sources.completeness import Gap, Known, Reason, missing_slots, prove, prove_rates, quiet_ranges
 
 HOUR = 3_600_000
 T0 = 1_704_067_200_000
@@ -62,6 +64,60 @@ def test_settlements_after_the_last_row_are_missing_where_they_were_asked_for() 
     assert [gap.rows for gap in prove(held, *span(0, 100), 0, half).gaps] == [0, 3]
     ended = prove(held, *span(0, 100), 0, Known([span(0, 100)], [], T0 + 20 * HOUR))
     assert (ended.expected, ended.gaps) == (3, ())
+
+
+def test_a_hole_of_a_page_asked_for_twice_is_a_fault_unless_the_archive_has_it_as_well() -> None:
+    held, hole = hours(0, 8, 16, 64, 72, 80), (T0 + 20 * HOUR, T0 + 60 * HOUR)
+    asked = Known([span(0, 88)], [hole], None, page_rows=5)
+    assert prove(held, *span(0, 88), 0, asked).gaps == (Gap(T0 + 24 * HOUR, T0 + 56 * HOUR + 1, 5, Reason.EMPTY_TWICE),)
+    assert not prove(held, *span(0, 88), 0, asked).is_whole
+    larger, never = replace(asked, page_rows=6), replace(asked, page_rows=0)
+    archived, unasked = replace(asked, archived=[span(0, 88)]), replace(asked, empty=[])
+    for known, reason in (
+        (larger, Reason.VENUE_HAS_NONE), (never, Reason.VENUE_HAS_NONE), (archived, Reason.VENUE_HAS_NONE),
+        (unasked, Reason.NOT_ASKED_AGAIN),
+    ):  # fmt: skip
+        proof = prove(held, *span(0, 88), 0, known)
+        assert ([gap.reason for gap in proof.gaps], proof.is_whole) == ([reason], True)
+
+
+def test_a_contract_that_trades_and_does_not_settle_for_a_day_is_not_whole() -> None:
+    held = hours(0, 8, 16)
+    known = Known([span(0, 100)], [span(16, 100)], None, is_trading=True, page_rows=200)
+    assert prove(held, *span(0, 100), 0, known).gaps == (Gap(*span(24, 100), 10, Reason.EMPTY_TWICE),)
+    # Within a day an interval of 1 h may have become one of 8 h.
+    short = prove(hours(0, 1, 2), *span(0, 10), 0, replace(known, empty=[span(2, 10)]))
+    assert [gap.reason for gap in short.gaps] == [Reason.VENUE_HAS_NONE]
+    ended = prove(held, *span(0, 100), 0, replace(known, is_trading=False))
+    assert [gap.reason for gap in ended.gaps] == [Reason.VENUE_HAS_NONE]
+
+
+def test_what_is_missing_since_the_listing_is_a_fault_when_it_is_a_page() -> None:
+    held = hours(400, 408, 416)
+    known = Known([span(0, 424)], [span(100, 400)], None, listed_ms=T0 + 100 * HOUR, page_rows=37)
+    proof = prove(held, *span(0, 424), 0, known)
+    assert proof.gaps == (Gap(*span(0, 100), 0, Reason.BEFORE_FIRST), Gap(*span(100, 400), 0, Reason.EMPTY_TWICE))
+    for other in (replace(known, page_rows=38), replace(known, page_rows=0), replace(known, listed_ms=None)):
+        assert prove(held, *span(0, 424), 0, other).gaps == (Gap(*span(0, 400), 0, Reason.BEFORE_FIRST),)
+    unasked = prove(held, *span(0, 424), 0, replace(known, empty=[]))
+    assert ([gap.reason for gap in unasked.gaps], unasked.is_whole) == (
+        [Reason.BEFORE_FIRST, Reason.NOT_ASKED_AGAIN], True)  # fmt: skip
+
+
+def test_quiet_rates() -> None:
+    known = Known([span(0, 400)], [span(97, 200)], None)
+    held = hours(60, 61, 96, 200, 248)
+    proof = prove_rates(held, *span(0, 300), known)
+    assert proof.gaps == (
+        Gap(*span(0, 60), 0, Reason.BEFORE_FIRST),
+        Gap(T0 + 96 * HOUR + 1, T0 + 200 * HOUR, 0, Reason.NOT_FETCHED),
+        Gap(T0 + 248 * HOUR + 1, T0 + 300 * HOUR, 0, Reason.NOT_FETCHED),
+    )
+    twice = prove_rates(held, *span(0, 300), replace(known, empty=[(T0 + 96 * HOUR + 1, T0 + 200 * HOUR)]))
+    assert [gap.reason for gap in twice.gaps][1] is Reason.EMPTY_TWICE
+    assert not twice.is_whole
+    assert quiet_ranges(held, T0 + 296 * HOUR) == [(T0 + 96 * HOUR + 1, T0 + 200 * HOUR)]  # two days are not too long
+    assert prove_rates(hours(), *span(0, 300), known).gaps == ()
 
 
 def test_a_change_of_interval_is_no_gap() -> None:

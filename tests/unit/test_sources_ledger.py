@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto.errors import DataError
-from data.sources.ledger import Ledger, merged, remove_leftovers, subtract
+from data.sources.ledger import Ledger, common, merged, remove_leftovers, subtract
 from data.store.lake import Lake, Provenance, SeriesKey
 
 KEY = SeriesKey("binance", "linear", "BTCUSDT", "funding")
@@ -54,6 +55,34 @@ def test_what_was_noted_is_read_back(lake: Lake) -> None:
     assert again.empty == [(T0 + 1, T0 + 2)]
     assert again.missing(T0 - HOUR, T0 + 81 * HOUR) == [(T0 - HOUR, T0), (T0 + 80 * HOUR, T0 + 81 * HOUR)]
     assert lake.list() == [KEY]  # the ledger is no series
+
+
+@given(ranges, ranges)
+def test_common_is_the_intersection(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> None:
+    assert points(common(some, others)) == points(some) & points(others)
+
+
+def test_what_came_from_the_archive_is_told_apart_until_rest_was_asked(lake: Lake) -> None:
+    ledger = Ledger(lake, KEY)
+    ledger.add([(T0 + 48 * HOUR, T0 + 80 * HOUR)], [(T0, T0 + 48 * HOUR)])
+    ledger.save()
+    again = Ledger(lake, KEY)
+    assert (again.covered, again.archived) == ([(T0, T0 + 80 * HOUR)], [(T0, T0 + 48 * HOUR)])
+    again.add([(T0, T0 + 24 * HOUR)])
+    assert (again.covered, again.archived) == ([(T0, T0 + 80 * HOUR)], [(T0 + 24 * HOUR, T0 + 48 * HOUR)])
+    again.remove(T0 + 40 * HOUR, T0 + 50 * HOUR)
+    assert again.archived == [(T0 + 24 * HOUR, T0 + 40 * HOUR)]
+
+
+def test_a_ledger_written_before_the_archive_was_told_apart_is_read(lake: Lake) -> None:
+    ledger = Ledger(lake, KEY)
+    ledger.add([(T0, T0 + 80 * HOUR)])
+    ledger.save()
+    (path,) = Path(lake.root, ".fetch").rglob("*.json")
+    noted = json.loads(path.read_text())
+    del noted["archived"]
+    path.write_text(json.dumps(noted))
+    assert (Ledger(lake, KEY).covered, Ledger(lake, KEY).archived) == ([(T0, T0 + 80 * HOUR)], [])
 
 
 def test_a_range_whose_rows_are_gone_is_fetched_again(lake: Lake) -> None:

@@ -92,6 +92,15 @@ def test_staying_away_holds_every_call_back() -> None:
     assert limiter.waited_s == 7.5
 
 
+def test_a_long_wait_is_told_every_minute() -> None:
+    clock, told = Clock(), list[float]()
+    limiter = Limiter({"a": Budget(100, 60.0, "")}, clock, clock.sleep, told.append)
+    limiter.stay_away(150.0)
+    assert spend(limiter, clock, [{"a": 1}]) == [1150.0]
+    assert told == [150.0, 90.0, 30.0]
+    assert limiter.waited_s == 150.0
+
+
 @pytest.mark.parametrize(("venue", "name", "limit", "window"), [
     ("binance", "futures", 2400, 60.0), ("binance", "spot", 6000, 60.0), ("binance", "funding", 500, 300.0),
     ("bybit", "ip", 600, 5.0),

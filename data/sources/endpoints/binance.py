@@ -91,6 +91,7 @@ def _funding(api: str) -> SeriesRoute:
         order=Order.FORWARD,
         parameters=_funding_parameters,
         parse=wire.funding,
+        keeps_all=True,
     )
 
 

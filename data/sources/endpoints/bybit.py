@@ -72,6 +72,7 @@ _FUNDING = SeriesRoute(
     parameters=_funding_parameters,
     parse=wire.funding,
     bounded=False,
+    keeps_all=True,
 )
 
 

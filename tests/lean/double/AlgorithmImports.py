@@ -41,6 +41,14 @@ class Globals:
     data_folder = ""
 
 
+_NOW = [datetime(1970, 1, 1)]
+
+
+def double_set_time(now: datetime) -> None:
+    """Set the engine's clock, naive UTC."""
+    _NOW[0] = now
+
+
 class TimeZones:
     UTC = "UTC"
 
@@ -87,12 +95,19 @@ class SymbolPropertiesDatabase:
         return True
 
 
+def decimal(value: float) -> float:
+    """What becomes of a number on its way into C#: ``OverflowException`` there for what no decimal holds."""
+    if not math.isfinite(value):
+        raise OverflowError(f"{value!r} is no decimal")
+    return value
+
+
 class Cash:
     def __init__(self, symbol: str, amount: float, conversion_rate: float) -> None:
-        self.symbol, self.amount, self.conversion_rate = symbol, amount, conversion_rate
+        self.symbol, self.amount, self.conversion_rate = symbol, decimal(amount), decimal(conversion_rate)
 
     def add_amount(self, amount: float) -> float:
-        self.amount += amount
+        self.amount += decimal(amount)
         return self.amount
 
 
@@ -118,6 +133,13 @@ class Security:
         self.buying_power_model: Any = None
         self.margin_interest_rate_model: Any = None
         self.leverage = 1.0
+        self.bar: Any = None  # the last one, however old
+        self.bar_end = datetime(1970, 1, 1)
+
+    def double_take(self, bar: Any) -> None:
+        """A bar that ends now."""
+        self.bar, self.bar_end = bar, _NOW[0]
+        self.price, self.open, self.volume = bar.close, bar.open, bar.volume
 
 
 class Crypto(Security):
@@ -159,7 +181,7 @@ class Order:
             limit,
         )
         self.tag, self.status, self.is_marketable = tag, OrderStatus.NEW, kind == OrderType.MARKET
-        self.security = security
+        self.security, self.placed = security, _NOW[0]
 
     @property
     def absolute_quantity(self) -> float:
@@ -176,6 +198,9 @@ class MarketOrder(Order):
 
 class LimitOrder(Order):
     pass
+
+
+OPEN_STATES = (OrderStatus.SUBMITTED, OrderStatus.PARTIALLY_FILLED)
 
 
 class OrderTicket:
@@ -245,9 +270,9 @@ class ImmediateFillModel:
         return event
 
     def limit_fill(self, asset: Security, order: Order) -> OrderEvent:
-        event = OrderEvent(order, _NOW[0], OrderStatus.SUBMITTED)
+        event = OrderEvent(order, _NOW[0], order.status)
         bar, limit = asset.bar, order.limit_price
-        if bar is None or order.placed == _NOW[0]:
+        if asset.bar_end <= order.placed:  # the last bar is older than the order, which is all that Lean asks
             return event
         if order.quantity > 0 and bar.low < limit:
             event.status, event.fill_price = OrderStatus.FILLED, min(bar.high, limit)
@@ -369,9 +394,6 @@ class _ObjectStore:
         return True
 
 
-_NOW = [datetime(1970, 1, 1)]
-
-
 class QCAlgorithm:
     """The algorithm's own calls, and ``double_*`` for the engine's side (tests/lean/engine.py)."""
 
@@ -389,6 +411,7 @@ class QCAlgorithm:
         self.double_runtime: dict[str, Any] = {}
         self.double_summary: dict[str, Any] = {}
         self.double_log: list[str] = []
+        self.double_cash: dict[str, tuple[float, float]] = {}
         self.double_start = self.double_end = datetime(1970, 1, 1)
         self.double_warm_up = timedelta(0)
         self._brokerage: Any = DefaultBrokerageModel()
@@ -400,6 +423,10 @@ class QCAlgorithm:
     @property
     def time(self) -> datetime:
         return _NOW[0]
+
+    @property
+    def is_warming_up(self) -> bool:
+        return _NOW[0] < self.double_start
 
     def get_parameters(self) -> dict[str, str]:
         return self.double_parameters
@@ -421,6 +448,7 @@ class QCAlgorithm:
 
     def set_cash(self, symbol: str, starting_cash: float, conversion_rate: float = 0) -> None:
         self.portfolio.cash_book[symbol] = Cash(symbol, starting_cash, conversion_rate)
+        self.double_cash[symbol] = starting_cash, conversion_rate
 
     def set_brokerage_model(self, model: Any) -> None:
         self._brokerage = model
@@ -462,14 +490,13 @@ class QCAlgorithm:
         for name in ("fill", "fee", "slippage", "buying_power", "margin_interest_rate"):
             setattr(security, f"{name}_model", getattr(model, f"get_{name}_model")(security))
         security.leverage = model.get_leverage(security)
-        security.bar = None
         return security
 
     def log(self, message: str) -> None:
         self.double_log.append(message)
 
     def plot(self, chart: str, series: str, value: float) -> None:
-        self.double_charts.append((chart, series, value))
+        self.double_charts.append((chart, series, decimal(value)))
 
     def set_runtime_statistic(self, name: str, value: Any) -> None:
         self.double_runtime[name] = value
@@ -498,29 +525,49 @@ class QCAlgorithm:
     ) -> OrderTicket:
         security = next(item for item in self.double_securities if item.symbol is symbol)
         lot = security.symbol_properties.lot_size
+        quantity, limit = decimal(quantity), decimal(limit)
         quantity = math.trunc(quantity / lot + math.copysign(1e-6, quantity)) * lot
         order: Order = cls(len(self.double_orders) + 1, kind, security, round(quantity, 12), limit, tag)
-        if quantity == 0:
-            order.status = OrderStatus.INVALID  # below a lot: no event, no order
+        if quantity == 0 or self.is_warming_up:
+            order.status = OrderStatus.INVALID  # below a lot, or during warm-up: no event, no order
             return OrderTicket(self, order)
-        order.placed = _NOW[0]
         side_is_marketable = limit >= security.price if quantity > 0 else limit <= security.price
         order.is_marketable = kind == OrderType.MARKET or side_is_marketable
         self.double_orders.append(order)
-        accepted, message = self._brokerage.can_submit_order(security, order, None)
+        answer = self._brokerage.can_submit_order(security, order, None)
+        if not isinstance(answer, tuple):
+            raise TypeError("can_submit_order must return a tuple")  # a runtime error in Lean
+        accepted, message = answer
         if not accepted:
             text = f"[{int(message.type)}] Warning - Code: {message.code} - {message.message}"
             self._end(order, OrderStatus.INVALID, f"BrokerageModel declared unable to submit order: {text}")
         elif self._affordable(order):
             order.status = OrderStatus.SUBMITTED
             self._emit(OrderEvent(order, _NOW[0], OrderStatus.SUBMITTED), order)
-            if kind == OrderType.MARKET and self._affordable(order):
-                self.double_fill(order, security.fill_model.market_fill(security, order))
+            if kind == OrderType.MARKET:
+                self.double_scan()  # of all pending orders, not only of this one
         return OrderTicket(self, order)
+
+    def double_scan(self) -> None:
+        """Pending orders by number: buying power again, then the fill model, as BacktestingBrokerage.Scan does."""
+        for order in self.double_pending():
+            is_market = order.type == OrderType.MARKET
+            if not is_market and order.placed == _NOW[0]:
+                continue
+            if order.status not in OPEN_STATES or not self._affordable(order):
+                continue
+            model = order.security.fill_model
+            fill = (model.market_fill if is_market else model.limit_fill)(order.security, order)
+            if not isinstance(fill, OrderEvent):
+                raise TypeError(f"{type(model).__name__} returned {fill!r}, which is no OrderEvent")
+            if fill.status != order.status or fill.fill_quantity != 0:
+                self.double_fill(order, fill)
 
     def _affordable(self, order: Order) -> bool:
         parameters = HasSufficientBuyingPowerForOrderParameters(self.portfolio, order.security, order)
         result = order.security.buying_power_model.has_sufficient_buying_power_for_order(parameters)
+        if not isinstance(result, HasSufficientBuyingPowerForOrderResult):
+            raise TypeError(f"{result!r} is no HasSufficientBuyingPowerForOrderResult")
         if not result.is_sufficient:
             self._end(
                 order, OrderStatus.INVALID, f"Insufficient buying power to complete orders, Reason: {result.reason}"
@@ -544,11 +591,13 @@ class QCAlgorithm:
         """Fee, portfolio and event of a fill, as recorded: a base fee comes out of the filled quantity."""
         security, status = order.security, event.status
         if event.fill_quantity == 0:
+            self._end(order, status)
             return
         if status == OrderStatus.FILLED and event.order_fee.value.amount == 0:
             event.order_fee = security.fee_model.get_order_fee(OrderFeeParameters(security, order))
         fee = event.order_fee.value
-        in_base = security.type == SecurityType.CRYPTO and fee.currency == security.base_currency.symbol
+        is_buy = event.fill_quantity > 0
+        in_base = security.type == SecurityType.CRYPTO and is_buy and fee.currency == security.base_currency.symbol
         gross, price = event.fill_quantity, event.fill_price
         if security.type == SecurityType.CRYPTO:
             security.quote_currency.add_amount(-gross * price)
@@ -565,8 +614,7 @@ class QCAlgorithm:
         self._emit(event, order)
 
     def double_pending(self) -> Iterator[Order]:
-        open_states = (OrderStatus.SUBMITTED, OrderStatus.PARTIALLY_FILLED)
-        return iter([order for order in self.double_orders if order.status in open_states])
+        return iter([order for order in self.double_orders if order.status in OPEN_STATES])
 
 
 def _realise(security: Any, quantity: float, price: float) -> None:

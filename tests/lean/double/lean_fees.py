@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from lean_enums import OrderType, SecurityType
@@ -22,9 +23,9 @@ class OrderFeeParameters:
         self.security, self.order = security, order
 
 
-class FeeModel:
-    def get_order_fee(self, parameters: OrderFeeParameters) -> OrderFee:
-        raise NotImplementedError
+class FeeModel(ABC):
+    @abstractmethod
+    def get_order_fee(self, parameters: OrderFeeParameters) -> OrderFee: ...
 
 
 class _RateFees(FeeModel):

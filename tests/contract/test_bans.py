@@ -1,0 +1,139 @@
+"""A ban outlives the process that earned it: the next one sends nothing before it ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crypto.errors import DataError
+from data.sources.bans import Bans
+from data.sources.client import ClientOptions
+from data.sources.faults import BanError
+from data.sources.filters import fetch_markets
+from data.sources.job import FetchRequest, fetch
+from data.sources.series import SeriesOptions, Source
+from data.sources.tier_file import fetch_tiers
+from data.store.lake import Lake
+from tests.contract.conftest import Fetch
+from tests.contract.fake_venue import DAY, HOUR, T0, FakeVenue, every
+
+REST = SeriesOptions(Source.REST)
+HOST = "fapi.binance.com"
+
+
+@pytest.fixture
+def clock() -> list[float]:
+    return [1_769_860_800.0]  # 2026-01-31T12:00:00Z
+
+
+@pytest.fixture
+def bans(tmp_path: Path, clock: list[float]) -> Callable[[], Bans]:
+    """Another process each time."""
+    return lambda: Bans(tmp_path / "x" / "binance.bans.json", lambda: clock[0])
+
+
+def test_the_end_of_a_ban_is_kept(bans: Callable[[], Bans], clock: list[float]) -> None:
+    assert bans().left_s(HOST) == 0.0
+    bans().note(HOST, 7200.0, "HTTP 418: limit reached (ban)")
+    clock[0] += 3000.0
+    assert bans().left_s(HOST) == 4200.0
+    assert bans().left_s("api.binance.com") == 0.0
+    assert bans().words(HOST) == "until 2026-01-31T14:00:00Z (HTTP 418: limit reached (ban))"
+    bans().note(HOST, 60.0, "HTTP 429")  # a shorter one ends no longer one
+    assert bans().left_s(HOST) == 4200.0
+    clock[0] += 4200.0
+    assert bans().left_s(HOST) == 0.0
+    bans().note("api.binance.com", 60.0, "HTTP 429")
+    assert list(json.loads(bans().path.read_text())) == ["api.binance.com"]  # the ended one was dropped
+
+
+def test_a_clock_that_was_set_back_makes_no_ban_longer(bans: Callable[[], Bans], clock: list[float]) -> None:
+    bans().note(HOST, 1000.0, "HTTP 418")
+    clock[0] -= 86_400.0
+    assert bans().left_s(HOST) == 1000.0
+
+
+def test_a_short_pause_is_not_written(bans: Callable[[], Bans]) -> None:
+    bans().note(HOST, 0.9, "HTTP 429")
+    assert not bans().path.exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"host": {"until": "soon"}}', '{"host": 7}'])
+def test_a_damaged_file_is_named(bans: Callable[[], Bans], content: str) -> None:
+    bans().note(HOST, 60.0, "x")
+    bans().path.write_text(content)
+    with pytest.raises(DataError, match="binance.bans.json is damaged"):
+        bans().left_s(HOST)
+
+
+def banned(venue: FakeVenue, seconds: str) -> None:
+    """Every call is answered 418 with that Retry-After."""
+    venue.retry_after = seconds
+    venue.always["fundingRate"] = "418"
+
+
+def test_no_process_calls_before_a_long_ban_ends(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
+    venue.markets["BTCUSDT"].settlements = every(8 * HOUR, T0, 60)
+    banned(venue, "3600")
+    (entry,) = fetched("binance", "funding", T0, T0 + 20 * DAY, options=REST).series
+    assert isinstance(entry.error, BanError)
+    noted = json.loads((Path(lake.root) / ".fetch" / "binance.bans.json").read_text())
+    host = f"127.0.0.1:{venue.port}"
+    assert 3_590_000 < noted[host]["until_ms"] - 1000 * time.time() < 3_600_000
+    venue.always, sent = {}, len(venue.requests)
+    calls: list[Callable[[], object]] = [
+        lambda: fetched("binance", "funding", T0, T0 + 20 * DAY, options=REST),
+        lambda: fetched("binance", "bars", T0, T0 + 20 * DAY),
+        lambda: fetch_markets("binance", "linear", (), lake, ClientOptions(base=venue.base)),
+        lambda: fetch_tiers("binance", "linear", (), lake, ClientOptions(base=venue.base)),
+    ]
+    for call in calls:
+        with pytest.raises(BanError) as caught:
+            call()
+        message = caught.value.message
+        assert f"binance GET /fapi/v1/time: not called, {host} wants no calls until 20" in message
+        assert noted[host]["until"] in message
+        assert "run the same command again after that" in caught.value.remedy
+    assert len(venue.requests) == sent
+    assert fetched("bybit", "bars", T0, T0 + DAY).series[0].status == "complete"  # another venue
+
+
+def test_the_others_stop_when_one_symbol_is_banned(venue: FakeVenue, fetched: Fetch) -> None:
+    names = tuple(f"C{n}USDT" for n in range(9))
+    venue.markets = dict.fromkeys(names, venue.markets["BTCUSDT"])
+    banned(venue, "3600")
+    outcome = fetched("binance", "funding", T0, T0 + 20 * DAY, symbols=names, options=REST)
+    assert {type(entry.error) for entry in outcome.series} == {BanError}
+    assert len(venue.asked("fundingRate")) <= 8  # those that were on their way at the same time
+
+
+def test_a_short_ban_is_waited_for_by_the_next_process_which_says_so(
+    venue: FakeVenue, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data.sources.client._WORTH_A_NOTE_S", 0.5)
+    venue.markets["BTCUSDT"].settlements = every(8 * HOUR, T0, 60)
+    path = Path(lake.root) / ".fetch" / "binance.bans.json"
+    Bans(path).note(f"127.0.0.1:{venue.port}", 1.5, "HTTP 429 Too Many Requests: limit reached")
+    told: list[str] = []
+    outcome = fetch(
+        FetchRequest("binance", "funding", "linear", ("BTCUSDT",), T0, T0 + 20 * DAY, "", REST),
+        lake,
+        client_options=ClientOptions(base=venue.base),
+        on_wait=told.append,
+    )
+    assert outcome.series[0].status == "complete"
+    assert 0.5 < outcome.waited_s <= 1.5
+    assert len(told) == 1
+    assert "binance: its limits allow the next call at 20" in told[0]
+
+
+def test_a_ban_of_the_archive_holds_back_no_other_host(venue: FakeVenue, fetched: Fetch, lake: Lake) -> None:
+    """The file names hosts; only the one that said so is left alone."""
+    venue.markets["BTCUSDT"].settlements = every(8 * HOUR, T0, 200)
+    Bans(Path(lake.root) / ".fetch" / "binance.bans.json").note("data.binance.vision", 3600.0, "HTTP 429")
+    (entry,) = fetched("binance", "funding", T0, T0 + 60 * DAY).series
+    assert (entry.status, entry.error) == ("complete", None)
