@@ -16,9 +16,9 @@ from crypto.fees import round_trip_cost
 from crypto.instruments import Kind, Pair
 from crypto.units import BPS, parse_iso
 from crypto.venues import registry
-from crypto.worked import adl as adl_work
+from crypto.worked import adl_queue, inputs
 from crypto.worked import borrow as borrow_work
-from crypto.worked import inputs
+from crypto.worked.adl import answer_adl
 from crypto.worked.answer import Answer, percent
 from crypto.worked.contracts import DEFAULT_FEE_TIER, AccountQuestion, TierChoice
 from crypto.worked.funding import FundingQuestion, answer_funding
@@ -195,20 +195,20 @@ def adl(
     """
     contract, held = inputs.contract_kind(kind), inputs.parse_position(position)
     price = inputs.positive("--mark", mark)
-    question = adl_work.AdlQuestion(
+    question = adl_queue.AdlQuestion(
         venue,
         contract,
         held,
         price,
         inputs.positive("--wallet", wallet),
-        adl_work.lot_size(venue, contract, held.symbol, inputs.optional(inputs.positive, "--lot", lot)),
+        adl_queue.lot_size(venue, contract, held.symbol, inputs.optional(inputs.positive, "--lot", lot)),
         _adl_account(venue, contract, held, price, tiers),
-        adl_work.parse_others(other or ()),
+        adl_queue.parse_others(other or ()),
         inputs.optional(inputs.positive, "--deficit", deficit),
         inputs.optional(inputs.positive, "--bankrupt", bankrupt),
         inputs.optional(inputs.fraction, "--taker", taker),
     )
-    _emit(adl_work.answer_adl(question), as_json)
+    _emit(answer_adl(question), as_json)
 
 
 def size(
@@ -363,7 +363,7 @@ def _instant(flag: str, text: str) -> int:
 
 
 def _adl_account(venue: str, kind: Kind, held: inputs.Held, mark: float, tiers: Tiers) -> AccountQuestion | None:
-    if adl_work.needs_maintenance(venue):
+    if adl_queue.needs_maintenance(venue):
         return AccountQuestion(venue, kind, (held,), {held.symbol: mark}, {}, tiers.choice(venue))
     for flag, given in (("--tier", tiers.tier), ("--tiers", tiers.tiers), ("--as-of", tiers.as_of)):
         if given:

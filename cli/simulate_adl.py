@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,11 +18,57 @@ from cli.options import NUMBER, flattened
 from crypto.errors import UsageError
 from crypto.instruments import Kind
 from crypto.worked import inputs
-from crypto.worked.adl import lot_size
+from crypto.worked.adl_queue import lot_size
 
 if TYPE_CHECKING:
-    from research.laboratory.adl_study import AdlStudy
+    from research.laboratory.adl_study import AdlQuestion, AdlStudy
     from research.laboratory.sample_study import SampleStudy
+
+
+@dataclass(frozen=True, slots=True)
+class BookFlags:
+    """The synthetic book of the contract, its insurance fund, and the move that hits it."""
+
+    instrument: options.Instrument = "binance:linear:BTCUSDT"
+    shock: Annotated[
+        str | None,
+        typer.Option("--shock", metavar=NUMBER, help="Move of the mark at once, a fraction. Else -0.2."),
+    ] = None
+    open_interest: Annotated[
+        str | None,
+        typer.Option("--open-interest", metavar=NUMBER, help="Of the contract, in quote. Else 500000000."),
+    ] = None
+    fund: Annotated[
+        str | None,
+        typer.Option("--fund", metavar=NUMBER, help="Insurance fund, in quote. Else 0.1% of open interest."),
+    ] = None
+    liquidity_gap: Annotated[
+        str,
+        typer.Option("--liquidity-gap", metavar=NUMBER, help="Fill of forced orders: 0 liquidation price, 1 new mark."),
+    ] = "0.3"
+    mean_age_hours: Annotated[
+        str, typer.Option("--mean-age-hours", metavar=NUMBER, help="How long positions have been open.")
+    ] = "72"
+    smallest: Annotated[
+        str, typer.Option("--smallest", metavar=NUMBER, help="Smallest position of the book, in quote.")
+    ] = "1000"
+    largest: Annotated[
+        str | None,
+        typer.Option("--largest", metavar=NUMBER, help="Largest position. Else a tenth of open interest."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFlags:
+    """Our own position in it."""
+
+    side: Annotated[str, typer.Option("--side", help="Side of our own position: long or short.")] = "short"
+    notional: Annotated[str, typer.Option("--notional", metavar=NUMBER, help="Size of our own position, in quote.")] = (
+        "100000"
+    )
+    lot: Annotated[
+        str | None, typer.Option("--lot", metavar=NUMBER, help="Smallest size; else from the shipped filters.")
+    ] = None
 
 
 def register(group: typer.Typer) -> None:
@@ -32,40 +78,8 @@ def register(group: typer.Typer) -> None:
 
 def adl(
     *,
-    instrument: options.Instrument = "binance:linear:BTCUSDT",
-    shock: Annotated[
-        str | None,
-        typer.Option("--shock", metavar=NUMBER, help="Move of the mark at once, a fraction. Else -0.2."),
-    ] = None,
-    open_interest: Annotated[
-        str | None,
-        typer.Option("--open-interest", metavar=NUMBER, help="Of the contract, in quote. Else 500000000."),
-    ] = None,
-    fund: Annotated[
-        str | None,
-        typer.Option("--fund", metavar=NUMBER, help="Insurance fund, in quote. Else 0.1% of open interest."),
-    ] = None,
-    liquidity_gap: Annotated[
-        str,
-        typer.Option("--liquidity-gap", metavar=NUMBER, help="Fill of forced orders: 0 liquidation price, 1 new mark."),
-    ] = "0.3",
-    mean_age_hours: Annotated[
-        str, typer.Option("--mean-age-hours", metavar=NUMBER, help="How long positions have been open.")
-    ] = "72",
-    smallest: Annotated[
-        str, typer.Option("--smallest", metavar=NUMBER, help="Smallest position of the book, in quote.")
-    ] = "1000",
-    largest: Annotated[
-        str | None,
-        typer.Option("--largest", metavar=NUMBER, help="Largest position. Else a tenth of open interest."),
-    ] = None,
-    side: Annotated[str, typer.Option("--side", help="Side of our own position: long or short.")] = "short",
-    notional: Annotated[
-        str, typer.Option("--notional", metavar=NUMBER, help="Size of our own position, in quote.")
-    ] = "100000",
-    lot: Annotated[
-        str | None, typer.Option("--lot", metavar=NUMBER, help="Smallest size; else from the shipped filters.")
-    ] = None,
+    book: BookFlags,
+    own: OwnFlags,
     tiers: options.TierFlags,
     prices: options.PriceFlags,
     sample: Annotated[
@@ -84,51 +98,17 @@ def adl(
 
     Example: carry simulate adl --sample adl-2025-10-10
     """
-    settings = options.settings_of(locals())
-    drawn = {
-        "--shock": shock,
-        "--open-interest": open_interest,
-        "--fund": fund,
-        "--largest": largest,
-        "--lot": lot,
-        "--tier": tiers.tier,
-        "--tiers": tiers.tiers,
-        "--as-of": tiers.as_of,
-        "--lake": prices.lake,
-        "--start": prices.start,
-        "--end": prices.end,
-    }
     if sample is not None:
-        _refuse_with_sample(drawn)
+        _refuse_with_sample(book, own, tiers, prices)
         _study_sample(sample, seed, written)
         return
-    from research.laboratory import adl_study as study
+    settings = options.settings_of(locals())
+    from research.laboratory.adl_study import run_adl
 
-    venue, kind, symbol = options.contract_of(instrument)
-    if kind is not Kind.LINEAR:
-        raise UsageError(
-            f"--instrument {instrument} is {kind.value}", remedy="the book is modelled for linear contracts"
-        )
-    if venue not in study.VENUES:
-        raise UsageError(f"--instrument: {venue} has no ADL ranking here", remedy=f"known: {', '.join(study.VENUES)}")
-    interest = inputs.positive("--open-interest", open_interest or "500000000")
-    question = study.AdlQuestion(
-        tiers=options.tier_table_of(instrument, tiers, 1.0),
-        unit=float(lot_size(venue, kind, symbol, inputs.optional(inputs.positive, "--lot", lot))),
-        shock=inputs.number("--shock", shock or "-0.2"),
-        open_interest=interest,
-        fund=0.001 * interest if fund is None else inputs.not_negative("--fund", fund),
-        liquidity_gap=inputs.not_negative("--liquidity-gap", liquidity_gap),
-        mean_age_hours=inputs.positive("--mean-age-hours", mean_age_hours),
-        smallest=inputs.positive("--smallest", smallest),
-        largest=0.1 * interest if largest is None else inputs.positive("--largest", largest),
-        own_side=inputs.side_of("--side", side),
-        own_notional=inputs.positive("--notional", notional),
-        seed=int(inputs.not_negative("--seed", str(seed))),
-    )
-    found = prices.read(instrument, "1h")
+    question = _question(book, own, tiers, seed)
+    found = prices.read(book.instrument, "1h")
     with console.progress("Drawing the book and settling", None):
-        result = study.run_adl(question, found.bars.close[np.isfinite(found.bars.close)])
+        result = run_adl(question, found.bars.close[np.isfinite(found.bars.close)])
     provenance = options.provenance_of(settings, seed, found)
     payload = _payload(result, provenance)
 
@@ -140,8 +120,48 @@ def adl(
     options.finish("adl", payload, written, page, lambda: _show(result))
 
 
-def _refuse_with_sample(given: Mapping[str, object]) -> None:
-    for flag, value in given.items():
+def _question(book: BookFlags, own: OwnFlags, tiers: options.TierFlags, seed: int) -> AdlQuestion:
+    from research.laboratory.adl_study import VENUES, AdlQuestion
+
+    venue, kind, symbol = options.contract_of(book.instrument)
+    if kind is not Kind.LINEAR:
+        raise UsageError(
+            f"--instrument {book.instrument} is {kind.value}", remedy="the book is modelled for linear contracts"
+        )
+    if venue not in VENUES:
+        raise UsageError(f"--instrument: {venue} has no ADL ranking here", remedy=f"known: {', '.join(VENUES)}")
+    interest = inputs.positive("--open-interest", book.open_interest or "500000000")
+    return AdlQuestion(
+        tiers=options.tier_table_of(book.instrument, tiers, 1.0),
+        unit=float(lot_size(venue, kind, symbol, inputs.optional(inputs.positive, "--lot", own.lot))),
+        shock=inputs.number("--shock", book.shock or "-0.2"),
+        open_interest=interest,
+        fund=0.001 * interest if book.fund is None else inputs.not_negative("--fund", book.fund),
+        liquidity_gap=inputs.not_negative("--liquidity-gap", book.liquidity_gap),
+        mean_age_hours=inputs.positive("--mean-age-hours", book.mean_age_hours),
+        smallest=inputs.positive("--smallest", book.smallest),
+        largest=0.1 * interest if book.largest is None else inputs.positive("--largest", book.largest),
+        own_side=inputs.side_of("--side", own.side),
+        own_notional=inputs.positive("--notional", own.notional),
+        seed=int(inputs.not_negative("--seed", str(seed))),
+    )
+
+
+def _refuse_with_sample(book: BookFlags, own: OwnFlags, tiers: options.TierFlags, prices: options.PriceFlags) -> None:
+    drawn = {
+        "--shock": book.shock,
+        "--open-interest": book.open_interest,
+        "--fund": book.fund,
+        "--largest": book.largest,
+        "--lot": own.lot,
+        "--tier": tiers.tier,
+        "--tiers": tiers.tiers,
+        "--as-of": tiers.as_of,
+        "--lake": prices.lake,
+        "--start": prices.start,
+        "--end": prices.end,
+    }
+    for flag, value in drawn.items():
         if value is not None:
             raise UsageError(f"{flag} contradicts --sample, which holds what happened", remedy=f"leave {flag} out")
 

@@ -28,7 +28,7 @@ from research.funding.page_tables import (
 )
 from research.funding.script import SCRIPT as TABLE_SCRIPT
 from research.report.drawing import Figure
-from research.report.markup import key_value_table
+from research.report.markup import key_value_table, synthetic_banner
 from research.report.page import POLICY, card, chart, figure_json, script_safe
 from research.report.script import SCRIPT
 from research.report.style import style_sheet
@@ -92,10 +92,8 @@ def _header(study: Study) -> str:
     items = "".join(f"<li>{escape(name)} <b>{escape(value)}</b></li>" for name, value in facts.items())
     banners = f'<div class="banner warn" role="note"><strong>Survivorship.</strong> {escape(study.survivorship)}</div>'
     if study.histories.synthetic:
-        banners = (
-            '<div class="banner warn" role="note"><strong>SYNTHETIC MARKET.</strong> These rates were generated, not '
-            f"settled anywhere. The figures say nothing about any market.</div>{banners}"
-        )
+        what = "These rates were generated, not settled anywhere. The figures say nothing about any market."
+        banners = synthetic_banner(what) + banners
     return (
         '<header class="top"><p class="eyebrow">Carry research</p><h1>Funding rates</h1>'
         f'<ul class="facts">{items}</ul>{banners}</header>'

@@ -155,32 +155,38 @@ def queue_figure(study: AdlStudy) -> Figure:
     return finish("queue", "The queue, and how far ADL went", note, words, data, layout, 400, is_time=False)
 
 
-def lights_figure(study: AdlStudy) -> Figure:
-    """Share of accounts and of lots on each light that were deleveraged."""
-    names = [f"light {light}" for light in range(LIGHTS)]
-    accounts = study.by_light[:, 1] / np.where(study.by_light[:, 0] > 0, study.by_light[:, 0], math.nan)
+def bars_by_light(
+    by_light: Floats, words: tuple[str, str], hovers: tuple[str, str], title: str, top: float
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Share of the accounts and of the size on each light that ADL closed, with the layout; ``top`` ends the axis.
+
+    ``by_light``: per light the accounts, how many of them were closed, and the share of the size.
+    """
+    names = [f"light {light}" for light in range(len(by_light))]
     data = [
-        bars(
-            names,
-            accounts,
-            "accounts",
-            RISK,
-            hover="%{y:.1%} of accounts",
-            texts=[share(value, 0) for value in accounts],
-        ),
-        bars(
-            names,
-            study.by_light[:, 2],
-            "lots",
-            CALM,
-            hover="%{y:.1%} of lots",
-            texts=[share(v, 0) for v in study.by_light[:, 2]],
-        ),
+        bars(names, shares, word, slot, hover=hover, texts=[share(value, 0) for value in shares])
+        for shares, word, slot, hover in zip(
+            (accounts_closed(by_light), by_light[:, 2]), words, (RISK, CALM), hovers, strict=True
+        )
     ]
-    layout = plane("", "deleveraged", y={"tickformat": ".0%", "range": [0, 1.12]})
+    layout = plane("", title, y={"tickformat": ".0%", "range": [0, top]})
     layout["xaxis"] |= {"type": "category"}
     layout |= {"barmode": "group", "bargap": 0.3}
-    words = "; ".join(f"{name}: {share(value)} of accounts" for name, value in zip(names, accounts, strict=True))
+    return data, layout
+
+
+def accounts_closed(by_light: Floats) -> Floats:
+    """Share of the accounts on each light that ADL closed; NaN on a light without accounts."""
+    found: Floats = by_light[:, 1] / np.where(by_light[:, 0] > 0, by_light[:, 0], math.nan)
+    return found
+
+
+def lights_figure(study: AdlStudy) -> Figure:
+    """Share of accounts and of lots on each light that were deleveraged."""
+    hovers = ("%{y:.1%} of accounts", "%{y:.1%} of lots")
+    data, layout = bars_by_light(study.by_light, ("accounts", "lots"), hovers, "deleveraged", 1.12)
+    closed = enumerate(accounts_closed(study.by_light))
+    words = "; ".join(f"light {light}: {share(value)} of accounts" for light, value in closed)
     return finish(
         "lights", "Who was hit, by light", "Lights as they stood before ADL.", words, data, layout, 400, is_time=False
     )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from crypto.adl import LIGHTS
+from research.laboratory.adl_figures import bars_by_light
 from research.laboratory.drawing import CALM, RISK, bars, curve, plane
 from research.laboratory.page import Section, StudyPage, Tile, charts, render_study, side_by_side
 from research.laboratory.sample_study import SampleStudy
@@ -92,22 +93,8 @@ def accounts_figure(study: SampleStudy) -> Figure:
 
 def lights_figure(study: SampleStudy) -> Figure:
     """Share closed by light."""
-    names = [f"light {light}" for light in range(LIGHTS)]
-    whole = study.by_light[:, 1] / np.where(study.by_light[:, 0] > 0, study.by_light[:, 0], np.nan)
-    data = [
-        bars(names, whole, "positions closed whole", RISK, hover="%{y:.1%}", texts=[share(value) for value in whole]),
-        bars(
-            names,
-            study.by_light[:, 2],
-            "notional closed",
-            CALM,
-            hover="%{y:.1%}",
-            texts=[share(v) for v in study.by_light[:, 2]],
-        ),
-    ]
-    layout = plane("", "closed", y={"tickformat": ".0%", "range": [0, 1.15]})
-    layout["xaxis"] |= {"type": "category"}
-    layout |= {"barmode": "group", "bargap": 0.3}
+    hovers = ("%{y:.1%}", "%{y:.1%}")
+    data, layout = bars_by_light(study.by_light, ("positions closed whole", "notional closed"), hovers, "closed", 1.15)
     note = "Among sampled positions of a coin and side. All of them were hit, so this says nothing about the rest."
     return finish(
         "lights", "By our light", note, "Bars of the share closed by light.", data, layout, 400, is_time=False

@@ -9,7 +9,7 @@ from data.lean_results import LeanResult
 from data.stored_run import StoredRun
 from research.lean_compare.model import Comparison, Difference, Section
 from research.report.drawing import AMOUNT, Figure, finish, line, stacked_layout
-from research.report.markup import key_value_table, row, table
+from research.report.markup import key_value_table, row, synthetic_banner, table
 from research.report.page import POLICY, card, chart, figure_json, script_safe
 from research.report.script import SCRIPT
 from research.report.style import style_sheet
@@ -79,10 +79,7 @@ def _header(comparison: Comparison, lean: LeanResult, run: StoredRun, title: str
 def _banners(comparison: Comparison, run: StoredRun) -> str:
     banners = ""
     if run.provenance.get("synthetic"):
-        banners += (
-            '<div class="banner warn" role="note"><strong>SYNTHETIC MARKET.</strong> Prices and rates of this run were '
-            "generated, not traded.</div>"
-        )
+        banners += synthetic_banner("Prices and rates of this run were generated, not traded.")
     if run.status != "completed":
         banners += f'<div class="banner bad" role="alert">The engine\'s run {escape(run.status)}.</div>'
     cause = comparison.cause

@@ -11,6 +11,11 @@ from crypto.market import Floats
 from research.report.words import DASH, escape, is_number
 
 
+def synthetic_banner(what: str) -> str:
+    """The banner of a page whose input was generated; ``what``: which numbers those are and what they are worth."""
+    return f'<div class="banner warn" role="note"><strong>SYNTHETIC MARKET.</strong> {what}</div>'
+
+
 def table(
     caption: str,
     head: Sequence[str],

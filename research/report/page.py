@@ -12,7 +12,7 @@ from crypto.result import BacktestResult
 from research.report import order_tables, tables
 from research.report.drawing import Figure
 from research.report.figures import build_figures, points_per_line
-from research.report.markup import coloured, key_value_table
+from research.report.markup import coloured, key_value_table, synthetic_banner
 from research.report.periods import funding_calendar, returns
 from research.report.script import SCRIPT
 from research.report.style import DARK, LIGHT, style_sheet
@@ -116,9 +116,8 @@ def _header(result: BacktestResult) -> str:
 def _banners(result: BacktestResult) -> str:
     banners = ""
     if result.provenance.get("synthetic"):
-        banners += (
-            '<div class="banner warn" role="note"><strong>SYNTHETIC MARKET.</strong> Prices and rates of this run were '
-            "generated, not traded. The figures say nothing about any market.</div>"
+        banners += synthetic_banner(
+            "Prices and rates of this run were generated, not traded. The figures say nothing about any market."
         )
     if result.status != "completed":
         banners += (

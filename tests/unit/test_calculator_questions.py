@@ -12,7 +12,8 @@ from crypto.errors import RefusedError, UsageError
 from crypto.instruments import Kind
 from crypto.units import parse_iso
 from crypto.venues import registry
-from crypto.worked.adl import AdlQuestion, answer_adl, lot_size, parse_others
+from crypto.worked.adl import answer_adl
+from crypto.worked.adl_queue import AdlQuestion, lot_size, parse_others
 from crypto.worked.borrow import BorrowQuestion, answer_borrow
 from crypto.worked.contracts import AccountQuestion, TierChoice
 from crypto.worked.funding import FundingQuestion, answer_funding

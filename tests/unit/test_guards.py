@@ -28,7 +28,6 @@ from tests.markets import (
     ETH,
     NO_FEES,
     START,
-    Script,
     bars,
     enter,
     events,
@@ -36,6 +35,7 @@ from tests.markets import (
     market,
     one_pair,
     perp,
+    scripted,
     settlements,
     spot,
 )
@@ -273,9 +273,9 @@ class TestUnhedged:
         settings = settings_of(
             wallets, risk={"max_unhedged_hours": 2.0}, execution={"leg_timeout_bars": 1000, "first_leg": "spot"}
         )
-        script = Script({1.0: enter(900_000, -90_000)})
+        script = scripted({1.0: enter(900_000, -90_000)})
         world = build(settings, history).world
-        ended = run_python(world, PythonPipeline(signal_model=script, allocator=script, risk_guard=script))
+        ended = run_python(world, script)
         orders = np.asarray(ended.orders[: ended.run[0].order_rows])
         assert int(OrderReason.GUARD) in orders["reason"].tolist()
 
@@ -358,9 +358,8 @@ def test_two_pairs_in_one_wallet_share_their_distance() -> None:
         fees={"override": NO_FEES},
         portfolio={"collateral_ratio": 0.2},
     )
-    script = Script({1.0: {0: enter(900_000, -90_000), 1: enter(90_000, -9_000)}})
-    pipeline = PythonPipeline(signal_model=script, allocator=script, risk_guard=script)
-    world = run_python(build(settings, history).world, pipeline)
+    script = scripted({1.0: {0: enter(900_000, -90_000), 1: enter(90_000, -9_000)}})
+    world = run_python(build(settings, history).world, script)
     assert [int(lots) for lots in world.legs.lots] == [900_000, -90_000, 90_000, -9_000]
     first = [int(world.legs[leg].tier_first) for leg in (1, 3)]
     rate = sum(900.0 * float(world.tiers[1, column]) for column in first) / 1800.0
@@ -393,9 +392,8 @@ def _two_shorts(eth_size: int) -> Any:
         portfolio={"collateral_ratio": 0.2},
         risk={"min_distance": 0.0, "restore_distance": 0.0, "min_sigmas": 2.0, "restore_sigmas": 3.0},
     )
-    script = Script({1.0: {0: enter(8_000_000, -800_000), 1: enter(10 * eth_size, -eth_size)}})
-    pipeline = PythonPipeline(signal_model=script, allocator=script, risk_guard=script)
-    return run_python(build(settings, history).world, pipeline)
+    script = scripted({1.0: {0: enter(8_000_000, -800_000), 1: enter(10 * eth_size, -eth_size)}})
+    return run_python(build(settings, history).world, script)
 
 
 def test_a_small_wild_pair_in_a_calm_account_is_left_alone() -> None:

@@ -16,7 +16,6 @@ from crypto.simulator.exchange import measure_start
 from crypto.simulator.liquidation import MOST_STEPS
 from crypto.simulator.loop import grown, run_python, step_for_python
 from crypto.simulator.outcome import outcome
-from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
 from crypto.simulator.state import LIQUIDATION
 from crypto.simulator.watch import liquidation_distance
@@ -29,7 +28,6 @@ from tests.markets import (
     HOUR_MS,
     NO_FEES,
     START,
-    Script,
     bars,
     enter,
     events,
@@ -39,6 +37,7 @@ from tests.markets import (
     one_pair,
     perp,
     rows,
+    scripted,
     settlements,
     spot,
 )
@@ -63,9 +62,9 @@ def settings_of(pairs: Any, wallets: Any, **tables: Any) -> Settings:
 
 
 def run(settings: Settings, history: MarketHistory, book: TierBook, targets: Any) -> Any:
-    script = Script(targets)
+    script = scripted(targets)
     setup = build(settings, history, book)
-    world = run_python(setup.world, PythonPipeline(signal_model=script, allocator=script, risk_guard=script))
+    world = run_python(setup.world, script)
     return outcome(setup, world, history, settings, {}, {})
 
 
@@ -95,14 +94,13 @@ class TestCoinsBehindAPerp:
         """15 coins at 0.9, a short of 10 from 100, and 1,100 owed: -1100 + 13.5 P + 10 (100 - P) = 0.1 P."""
         path = np.array([100.0, 100.0, 100.0, 60.0, 60.0, 20.0, 20.0])
         settings = settings_of([BTC_BYBIT], {"bybit:unified": {"USDT": 4000.0}})
-        script = Script({1.0: enter(15_000_000, -10_000)})
+        script = scripted({1.0: enter(15_000_000, -10_000)})
         world = grown(build(settings, one_pair(BTC_BYBIT, path), TierBook([flat_tiers(BTC_BYBIT[1], 0.01)])).world)
         measure_start(world)
-        pipeline = PythonPipeline(signal_model=script, allocator=script, risk_guard=script)
-        pipeline.bind(world)
+        script.bind(world)
         for instant in range(1, 5):
             step_for_python(world, instant, 6)
-            pipeline.on_instant()
+            script.on_instant()
         assert [int(lots) for lots in world.legs.lots] == [15_000_000, -10_000]
         world.holdings[int(world.legs[1].wallet), int(world.legs[1].settle_asset)].balance = -1100.0
         assert liquidation_distance(world, 1, -1) == pytest.approx(1.0 - (100 / 3.4) / 60.0, rel=1e-9)
@@ -172,8 +170,8 @@ def test_beyond_the_last_step_in_stages_everything_is_closed() -> None:
     setup.world.legs[1].stage = int(Stage.FIFTH)
     setup.world.legs[1].liquidation_fee = 1.0
     lots = 5_000_000_000 * 10_000
-    script = Script({1.0: enter(10 * lots, -lots)})
-    world = run_python(setup.world, PythonPipeline(signal_model=script, allocator=script, risk_guard=script))
+    script = scripted({1.0: enter(10 * lots, -lots)})
+    world = run_python(setup.world, script)
     assert int(world.legs[1].lots) == 0
     steps = [row for row in world.journal[: world.run[0].journal_rows] if row.event == LIQUIDATION]
     assert len(steps) == MOST_STEPS + 1
