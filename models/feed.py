@@ -125,10 +125,15 @@ def _marks(market: MarketHistory, leg: Leg, on_mark: bool) -> _Marks | None:
     return list(zip(history.close.tolist(), extremes, strict=True))
 
 
-def _bar(leg: Leg, bars: TradeBars | None, complete: bool) -> tuple[float, float]:
+def _bar(leg: Leg, bars: Any, complete: bool) -> tuple[float, float]:
+    """Close and volume of a bar. A security keeps its volume where a bar has none, so the same one twice is looked at."""
     security: Any = leg.security
     if complete or (bars is not None and bars.contains_key(leg.symbol)):
-        return security.price, security.volume
+        volume = security.volume
+        if volume == leg.volume and bars[leg.symbol].volume == 0.0:
+            return _NO_BAR
+        leg.volume = volume
+        return security.price, volume
     return _NO_BAR
 
 

@@ -152,9 +152,9 @@ class Security:
         self.bar_end = datetime(1970, 1, 1)
 
     def double_take(self, bar: Any) -> None:
-        """A bar that ends now."""
+        """A bar that ends now; a volume of zero leaves the one before, as in SecurityCache."""
         self.bar, self.bar_end = bar, _NOW[0]
-        self.price, self.open, self.volume = bar.close, bar.open, bar.volume
+        self.price, self.open, self.volume = bar.close, bar.open, bar.volume or self.volume
 
 
 class Crypto(Security):
