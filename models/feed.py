@@ -126,7 +126,7 @@ def _marks(market: MarketHistory, leg: Leg, on_mark: bool) -> _Marks | None:
 
 
 def _bar(leg: Leg, bars: Any, complete: bool) -> tuple[float, float]:
-    """Close and volume of a bar. A security keeps its volume where a bar has none, so the same one twice is looked at."""
+    """Close and volume of a bar. A security keeps its volume where a bar has none, so the same twice is looked at."""
     security: Any = leg.security
     if complete or (bars is not None and bars.contains_key(leg.symbol)):
         volume = security.volume
