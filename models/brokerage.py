@@ -77,7 +77,8 @@ class CarryBrokerage(DefaultBrokerageModel):
         legs = self._book.of(security)
         if self._perp(security):
             on_last = self._settings.funding.price is PriceSource.LAST
-            return FundingModel(self._exchange, legs, self._feed.close_gaps, on_last_price=on_last)
+            feed = self._feed
+            return FundingModel(feed.algorithm, self._exchange, legs, feed.close_gaps, on_last_price=on_last)
         return (
             BorrowModel(self._exchange, legs, self._feed.close_gaps)
             if legs and self._settings.borrow.enabled

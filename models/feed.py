@@ -49,7 +49,7 @@ class BarFeed:
 
     def subscribe(self, algorithm: QCAlgorithm, timeframe: str) -> None:
         """Add every security, spot first: the first spot market of a coin becomes its conversion rate."""
-        self._algorithm = algorithm
+        self.algorithm = algorithm
         for leg in sorted(self._book.legs, key=lambda leg: leg.index % 2):
             register_properties(leg)
             add = algorithm.add_crypto if leg.instrument.kind is Kind.SPOT else algorithm.add_crypto_future
@@ -68,7 +68,7 @@ class BarFeed:
 
     def close_now(self) -> None:
         """Take the bars of the present slice into the exchange, before what Lean does with them."""
-        self.close_bars(milliseconds(self._algorithm.time), self._algorithm.current_slice.bars)
+        self.close_bars(milliseconds(self.algorithm.time), self.algorithm.current_slice.bars)
 
     def close_bars(self, now_ms: int, bars: TradeBars) -> None:
         """Take the bars up to ``now_ms`` into the exchange, once; a time between bars or outside the run is ignored."""
@@ -125,10 +125,15 @@ def _marks(market: MarketHistory, leg: Leg, on_mark: bool) -> _Marks | None:
     return list(zip(history.close.tolist(), extremes, strict=True))
 
 
-def _bar(leg: Leg, bars: TradeBars | None, complete: bool) -> tuple[float, float]:
+def _bar(leg: Leg, bars: Any, complete: bool) -> tuple[float, float]:
+    """Close and volume of a bar. A security keeps its volume where a bar has none, so the same twice is looked at."""
     security: Any = leg.security
     if complete or (bars is not None and bars.contains_key(leg.symbol)):
-        return security.price, security.volume
+        volume = security.volume
+        if volume == leg.volume and bars[leg.symbol].volume == 0.0:
+            return _NO_BAR
+        leg.volume = volume
+        return security.price, volume
     return _NO_BAR
 
 

@@ -7,36 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from AlgorithmImports import MarginInterestRateParameters, Security
+from AlgorithmImports import MarginInterestRateParameters, QCAlgorithm, Security
 
 from crypto.instruments import Kind
 from crypto.simulator.hosted import HostedExchange
-from models.convert import moment
+from models.convert import milliseconds, moment
 from models.legs import Leg
 
 _LATEST_MS = 4_102_444_800_000  # 2100-01-01
 
 
 class FundingModel:
-    """Margin interest model of a perpetual. ``catch_up`` closes the bars that Lean skipped, up to a time in ms."""
+    """Margin interest model of a perpetual. ``catch_up`` closes the bars that Lean skipped, up to a time in ms.
+
+    The time is the algorithm's, which Lean has set before and which costs half of the parameters' (J.3); it is UTC.
+    """
 
     def __init__(
         self,
+        algorithm: QCAlgorithm,
         exchange: HostedExchange,
         legs: tuple[Leg, ...],
         catch_up: Callable[[int], None],
         *,
         on_last_price: bool,
     ) -> None:
-        self._exchange, self._legs, self._catch_up, self._on_last_price = exchange, legs, catch_up, on_last_price
+        self._algorithm, self._exchange, self._legs = algorithm, exchange, legs
+        self._catch_up, self._on_last_price = catch_up, on_last_price
         self._due = moment(0)
 
     def apply_margin_interest_rate(self, parameters: MarginInterestRateParameters) -> None:
         """Pay what has settled; Lean calls this once an hour for every security, held or not."""
-        now = parameters.time.replace(tzinfo=None)
+        now = self._algorithm.time
         if now < self._due:
             return
-        now_ms = int((now - moment(0)).total_seconds() * 1000)
+        now_ms = milliseconds(now)
         self._catch_up(now_ms)
         for leg in self._legs:
             pay_settlements(self._exchange, leg, parameters.security, now_ms, on_last_price=self._on_last_price)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,17 @@ from models.convert import kind
 
 @dataclass(slots=True)
 class Leg:
-    """One leg: its row in the exchange, its instrument and, once added, Lean's security with what is read every bar."""
+    """One leg: its row in the exchange, its instrument and, once added, Lean's security with what is read every bar.
+
+    ``volume``: of the last bar, as Lean's security showed it.
+    """
 
     index: int
     instrument: Instrument
     row: Any
     security: Security | None = None
     symbol: Any = None
+    volume: float = math.nan
 
     @property
     def lot(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from AlgorithmImports import QCAlgorithm
 
@@ -14,6 +15,11 @@ SAMPLES = 200  # points of a chart over the whole run, at most one a day: each c
 CHART = "Carry"
 _SHOWN = (Component.BASIS, Component.DELTA, Component.FUNDING, Component.BORROW, Component.FEES, Component.SLIPPAGE)
 _COLUMNS = ("time_ms", "flow", "wallet", "asset", "leg", "order", "amount", "value", "price", "rate", "quantity")
+
+
+def store_folder(name: str) -> str:
+    """A run's folder in the object store, which refuses points and most signs anywhere but in a file's ending."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)
 
 
 class PostTrade:
@@ -57,7 +63,9 @@ class PostTrade:
         self._algorithm.set_summary_statistic("Carry liquidations", run.liquidations)
         self._algorithm.set_summary_statistic("Carry deleveragings", run.deleveragings)
         self._algorithm.set_summary_statistic("Carry kill switch", "on" if run.killed else "off")
-        self._algorithm.object_store.save(f"{name}/ledger.csv", self.ledger())
+        key = f"{store_folder(name)}/ledger.csv"
+        if not self._algorithm.object_store.save(key, self.ledger()):
+            self._algorithm.error(f"the object store did not take {key}: raise storage-limit in Lean's configuration")
 
     def ledger(self) -> str:
         """Every cash flow as comma-separated text with names instead of numbers."""

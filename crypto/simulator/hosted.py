@@ -328,9 +328,11 @@ class HostedExchange:
 
     def begin_turn(self) -> None:
         """Before the pairs decide: stop the work that the kill switch or a guard forbids, end what is over."""
-        for pair, row in enumerate(self.world.pairs):
-            if row.phase != execution.IDLE or row.direction != 0:
+        for pair, (_, _, _, perp, _) in enumerate(self._rows):
+            row = self.world.pairs[pair]
+            if row.phase != execution.IDLE:
                 stop_work(self.world, pair)
+            if row.direction != 0 and perp.lots == 0:
                 close_finished(self.world, pair)
 
     def decide(self, pair: int, model: SignalModel, allocator: Allocator, guard: RiskGuard) -> None:
@@ -359,6 +361,11 @@ class HostedExchange:
 
     def work(self) -> None:
         """Send what waits in the book, oldest first; what cannot fill now waits for the next bar or times out."""
+        for _, _, spot, perp, _ in self._rows:
+            if spot.order >= 0 or perp.order >= 0:
+                break
+        else:
+            return
         orders, now = self.world.orders, self.run.time_ms
         while True:
             first, chosen = NEVER_MS, -1

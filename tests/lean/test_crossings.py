@@ -10,19 +10,18 @@ from bench.lean_crossings import PRICES_US, Crossings, count_crossings, estimate
 
 
 def test_a_quiet_slice_touches_little_of_lean(lean_folder: Path) -> None:
-    """One look at the clock, one at the slice, price and volume of two securities, one model called."""
+    """Two looks at the clock, one at the slice, price and volume of two securities, one model called."""
     found = count_crossings(lean_folder)
     per_slice = {key: count / found.slices for key, count in found.counts.items()}
     assert found.slices > 50
     assert found.model_calls == found.slices  # the perp's funding model; spot has none, fee models are Lean's
     every_slice = {key: count for key, count in per_slice.items() if count >= 0.9}
     assert every_slice == {
-        ("QCAlgorithm", "time"): 1,
+        ("QCAlgorithm", "time"): 2,
         ("Slice", "bars"): 1,
         ("TradeBars", "count"): 1,
         ("Security", "price"): 2,
         ("Security", "volume"): 2,
-        ("MarginInterestRateParameters", "time"): 1,
     }
     # Payments come every eighth hour.
     assert per_slice["Cash", "add_amount"] == pytest.approx(1 / 8, abs=0.05)

@@ -301,6 +301,22 @@ def test_every_payment_is_in_the_ledger_of_the_object_store(finished: Started) -
     assert all(row["leg"] == "binance:linear:BTCUSDT" and row["wallet"] == "binance:linear" for row in funding)
 
 
+def test_a_name_that_the_object_store_would_refuse_is_written_otherwise(finished: Started) -> None:
+    algorithm = finished(run__name="v1.2 + hourly")
+    assert set(algorithm.object_store.files) == {"v1-2-hourly/ledger.csv"}
+
+
+def test_a_ledger_that_the_object_store_does_not_take_is_reported(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    algorithm = started()
+    monkeypatch.setattr(algorithm.object_store, "double_limit", 10)
+    algorithm.on_end_of_algorithm()
+    assert algorithm.double_errors == [
+        "the object store did not take recorded/ledger.csv: raise storage-limit in Lean's configuration"
+    ]
+
+
 def test_points_of_the_charts_are_few(finished: Started) -> None:
     algorithm = finished()
     assert len([1 for chart, series, _ in algorithm.double_charts if (chart, series) == ("Carry", "funding")]) <= 9

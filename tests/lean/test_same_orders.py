@@ -170,6 +170,28 @@ def test_hours_without_a_bar_change_nothing_between_the_engines(lean_folder: Pat
     assert_same(algorithm, embedded_run(lean_folder, given, GAPS[gap]))
 
 
+SILENT: dict[str, Missing] = {  # hours in which a bar is there and nothing was traded
+    "both": ((("spot", "perp"), (20, 40, 41, 66)),),
+    "spot alone, while held": ((("spot",), (34, 50, 51, 63)),),
+    "perp alone": ((("perp",), (29, 30, 62, 63, 64)),),
+}
+
+
+@pytest.mark.parametrize("style", ["taker", "maker_first"])
+@pytest.mark.parametrize("silent", SILENT)
+def test_a_bar_without_volume_is_no_bar_on_either_engine(lean_folder: Path, silent: str, style: str) -> None:
+    """Lean's security still shows the volume of the bar before."""
+    given, slices = parameters(execution__style=style, execution__leg_timeout_bars="2"), engine.recorded_slices()
+    for legs, hours in SILENT[silent]:
+        for hour in hours:
+            for leg in legs:
+                slices[hour + 1]["bars"][leg]["volume"] = 0.0
+    algorithm = engine.new_algorithm(lean_folder, given)
+    spot, perp = algorithm.double_securities
+    engine.run(algorithm, slices, {"spot": spot, "perp": perp})
+    assert_same(algorithm, embedded_run(lean_folder, given, SILENT[silent]), opens_at_last_close=False)
+
+
 def test_lean_received_every_order_of_the_book_whole(lean_folder: Path) -> None:
     algorithm = adapter_run(lean_folder, parameters())
     assert engine.filled(algorithm) == adapter_orders(algorithm)

@@ -8,6 +8,7 @@ resolution, market and limit orders, one time zone.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -51,6 +52,20 @@ def double_set_time(now: datetime) -> None:
 
 class TimeZones:
     UTC = "UTC"
+
+
+class _FromLean(type):
+    """What pythonnet does to classes of ours that derive from Lean's.
+
+    Arguments that fit no constructor of Lean's are ours, but keywords always go to it: ours must not be called by name.
+    """
+
+    def __call__(cls, *given: Any, **named: Any) -> Any:
+        if named and cls.__module__ not in ("AlgorithmImports", "lean_fees"):
+            raise TypeError(
+                f"no constructor of Lean's takes {', '.join(named)}, which {cls.__name__} was given by name"
+            )
+        return super().__call__(*given, **named)
 
 
 class BrokerageMessageEvent:
@@ -137,9 +152,9 @@ class Security:
         self.bar_end = datetime(1970, 1, 1)
 
     def double_take(self, bar: Any) -> None:
-        """A bar that ends now."""
+        """A bar that ends now; a volume of zero leaves the one before, as in SecurityCache."""
         self.bar, self.bar_end = bar, _NOW[0]
-        self.price, self.open, self.volume = bar.close, bar.open, bar.volume
+        self.price, self.open, self.volume = bar.close, bar.open, bar.volume or self.volume
 
 
 class Crypto(Security):
@@ -259,13 +274,13 @@ class NullSlippageModel:
 NullSlippageModel.INSTANCE = NullSlippageModel()
 
 
-class ImmediateFillModel:
+class ImmediateFillModel(metaclass=_FromLean):
     """Fills at the last price with slippage; a limit when a later bar trades through it."""
 
     def market_fill(self, asset: Security, order: Order) -> OrderEvent:
         event = OrderEvent(order, _NOW[0], OrderStatus.FILLED)
         side = 1.0 if order.quantity > 0 else -1.0
-        event.fill_price = asset.price + side * asset.slippage_model.get_slippage_approximation(asset, order)
+        event.fill_price = asset.price + side * decimal(asset.slippage_model.get_slippage_approximation(asset, order))
         event.fill_quantity = order.quantity
         return event
 
@@ -321,11 +336,14 @@ class MaintenanceMarginParameters:
         self.security, self.quantity = security, quantity
 
 
-class _PassingMargin:
+class _PassingMargin(metaclass=_FromLean):
     def has_sufficient_buying_power_for_order(
         self, parameters: HasSufficientBuyingPowerForOrderParameters
     ) -> HasSufficientBuyingPowerForOrderResult:
         return HasSufficientBuyingPowerForOrderResult(True)
+
+    def get_maintenance_margin(self, parameters: MaintenanceMarginParameters) -> MaintenanceMargin:
+        return MaintenanceMargin(0.0)
 
 
 class SecurityMarginModel(_PassingMargin):
@@ -338,7 +356,7 @@ class CryptoFutureMarginModel(_PassingMargin):
         self.leverage = leverage
 
 
-class DefaultBrokerageModel:
+class DefaultBrokerageModel(metaclass=_FromLean):
     def __init__(self, account_type: AccountType = AccountType.MARGIN) -> None:
         self.account_type = account_type
 
@@ -359,7 +377,7 @@ class SubscriptionDataSource:
         self.source, self.transport_medium, self.format = source, transport_medium, format
 
 
-class PythonData:
+class PythonData(metaclass=_FromLean):
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.value = 0.0
@@ -388,10 +406,25 @@ class _Portfolio:
 class _ObjectStore:
     def __init__(self) -> None:
         self.files: dict[str, str] = {}
+        self.double_limit = 1 << 30
 
     def save(self, path: str, text: str) -> bool:
+        if not re.fullmatch(r"\.?[a-zA-Z0-9\\/_#\-$= ]+\.?[a-zA-Z0-9]*", path):  # LocalObjectStore's own pattern
+            raise ValueError(f"LocalObjectStore: path is not supported: '{path}'")
+        if len(text) > self.double_limit:
+            return False
         self.files[path] = text
         return True
+
+
+# What Lean's wrapper of each model calls, or wants to be there before.
+MODELS = {
+    "fill": ("market_fill", "limit_fill"),
+    "fee": ("get_order_fee",),
+    "slippage": ("get_slippage_approximation",),
+    "buying_power": ("has_sufficient_buying_power_for_order", "get_maintenance_margin"),
+    "margin_interest_rate": ("apply_margin_interest_rate",),
+}
 
 
 class QCAlgorithm:
@@ -411,6 +444,7 @@ class QCAlgorithm:
         self.double_runtime: dict[str, Any] = {}
         self.double_summary: dict[str, Any] = {}
         self.double_log: list[str] = []
+        self.double_errors: list[str] = []
         self.double_cash: dict[str, tuple[float, float]] = {}
         self.double_start = self.double_end = datetime(1970, 1, 1)
         self.double_warm_up = timedelta(0)
@@ -487,13 +521,22 @@ class QCAlgorithm:
         security = cls(Symbol(ticker, kind, market), properties, book.setdefault(quote, Cash(quote, 0.0, 1.0)), base)
         self.double_securities.append(security)
         model = self._brokerage
-        for name in ("fill", "fee", "slippage", "buying_power", "margin_interest_rate"):
-            setattr(security, f"{name}_model", getattr(model, f"get_{name}_model")(security))
-        security.leverage = model.get_leverage(security)
+        for name, members in MODELS.items():
+            found = getattr(model, f"get_{name}_model")(security)
+            missing = [member for member in members if not hasattr(found, member)]
+            if missing:
+                raise NotImplementedError(
+                    f"{type(found).__name__} lacks {', '.join(missing)}"
+                )  # when it is set, in Lean
+            setattr(security, f"{name}_model", found)
+        security.leverage = decimal(model.get_leverage(security))
         return security
 
     def log(self, message: str) -> None:
         self.double_log.append(message)
+
+    def error(self, message: str) -> None:
+        self.double_errors.append(message)
 
     def plot(self, chart: str, series: str, value: float) -> None:
         self.double_charts.append((chart, series, decimal(value)))
@@ -595,6 +638,8 @@ class QCAlgorithm:
             return
         if status == OrderStatus.FILLED and event.order_fee.value.amount == 0:
             event.order_fee = security.fee_model.get_order_fee(OrderFeeParameters(security, order))
+            if not isinstance(event.order_fee, OrderFee):
+                raise TypeError(f"{event.order_fee!r} is no OrderFee")
         fee = event.order_fee.value
         is_buy = event.fill_quantity > 0
         in_base = security.type == SecurityType.CRYPTO and is_buy and fee.currency == security.base_currency.symbol
