@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from crypto.compiled import by_reference
 from crypto.market import Floats
 
 SPOT, LINEAR, INVERSE = 0, 1, 2  # leg kinds
@@ -318,6 +319,7 @@ BASIS_BPS, CARRY_ANNUAL, SPOT_VALUE, PERP_VALUE, COLLATERAL, PNL, DISTANCE = ran
 BAR_COLUMNS, SERIES_COLUMNS = 8, 7
 
 
+@by_reference
 class World(NamedTuple):
     """All arrays of a run.
 
