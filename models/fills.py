@@ -60,12 +60,13 @@ def forced(tag: str | None) -> Forced | None:
 class CarryFills(ImmediateFillModel):
     """Lean's immediate fill, with the fee of a market order on its fill price, and forced fills at their own price.
 
-    ``is_open`` says of an order's tag whether the book still has it.
+    A fee that the venue's own coin covers is an amount of that coin. ``is_open`` says of an order's tag whether the
+    book still has it.
     """
 
-    def __init__(self, leg: Leg, is_open: Callable[[str], bool]) -> None:
+    def __init__(self, exchange: HostedExchange, leg: Leg, is_open: Callable[[str], bool]) -> None:
         super().__init__()
-        self._leg, self._is_open = leg, is_open
+        self._exchange, self._leg, self._is_open = exchange, leg, is_open
 
     def limit_fill(self, asset: Security, order: LimitOrder) -> OrderEvent:
         """The fill of a resting order at the maker's fee, unless a liquidation of the same bar has cancelled it.
@@ -92,10 +93,13 @@ class CarryFills(ImmediateFillModel):
         return self._charged(event, event.fill_price, self._leg.row.taker)
 
     def _charged(self, event: OrderEvent, price: float, rate: float) -> OrderEvent:
+        fee = fees.fee(traded_value(self._leg.instrument, event.fill_quantity, price), rate)
+        coins = self._exchange.fee_in_coins(self._leg.index, fee)
+        if coins > 0.0:
+            return _with_fee(event, coins, self._exchange.fee_coin(self._leg.index))
         if self._leg.row.fee_in_base == 1 and event.fill_quantity > 0:
             return event
-        value = traded_value(self._leg.instrument, event.fill_quantity, price)
-        return _with_fee(event, fees.fee(value, rate), self._leg.instrument.settle)
+        return _with_fee(event, fee, self._leg.instrument.settle)
 
 
 def traded_value(instrument: Instrument, contracts: float, price: float) -> float:

@@ -18,6 +18,7 @@ from crypto.pipeline.reasons import Reason
 from crypto.result import BacktestResult
 from crypto.settings import Settings
 from crypto.simulator import state
+from crypto.simulator.fee_coin_figures import fee_coin_figures
 from crypto.simulator.setup import Names, Setup
 from crypto.simulator.state import COMPLETED, INSOLVENT, World
 from crypto.units import iso
@@ -76,7 +77,11 @@ def outcome(
             _traded_value(ledger, world),
             trips,
         ),
-        policies={**_policies(world, settings), "price oracle": _oracle_counts(market, settings, count - 1)},
+        policies={
+            **_policies(world, settings),
+            "price oracle": _oracle_counts(market, settings, count - 1),
+            **fee_coin_figures(world, names, ledger),
+        },
         provenance={**provenance, "notes": [*market.notes, *setup.notes]},
         settings=plain_settings,
     )
@@ -324,6 +329,16 @@ def _guard(row: Any, _: _Context) -> dict[str, Any]:
     }
 
 
+def _coin_short(row: Any, context: _Context) -> dict[str, Any]:
+    return {
+        "instrument": context.names.instruments[int(row["lots"])],
+        "asset": context.names.assets[int(row["reason"])],
+        "price": float(row["price"]),
+        "needed": float(row["value"]),
+        "held": float(row["other"]),
+    }
+
+
 def _takeover(row: Any, context: _Context) -> dict[str, Any]:
     return {
         "instrument": context.names.instruments[int(row["order"])],
@@ -355,4 +370,5 @@ _DETAILS = {
     state.GUARD_TRIPPED: _guard,
     state.GUARD_RELEASED: _guard,
     state.REARMED: _kill,
+    state.FEE_COIN_SHORT: _coin_short,
 }
