@@ -12,36 +12,40 @@ from crypto.simulator.state import World
 
 
 def fee_coin_figures(world: World, names: Names, ledger: Any) -> dict[str, Any]:
-    """A mapping per coin that pays fees, by the name of its venue; empty where none does.
+    """``{"fee_coins": {coin: figures}}`` for the summary of a run; empty where no coin pays fees.
 
-    Coins by wallet at the start and the end, coins paid, gain of their price, and all fees of the venue by asset in
-    account currency (positive: paid).
+    ``wallets``: coins at start, paid, at end. ``gain_of_price``: what the price did to what was held, account currency.
+    ``fills`` that the coin paid and ``fills_not_covered``. ``fees``: those of the legs that it serves, in account
+    currency (positive: paid), by the asset that they were paid in.
     """
-    return {
-        f"fees in {names.assets[coin.asset]}": _figures(world, names, ledger, number)
-        for number, coin in enumerate(world.coins)
-    }
+    if world.coins.shape[0] == 0:
+        return {}
+    figures = {names.assets[coin.asset]: _figures(world, names, ledger, row) for row, coin in enumerate(world.coins)}
+    return {"fee_coins": figures}
 
 
-def _figures(world: World, names: Names, ledger: Any, number: int) -> dict[str, Any]:
-    coin = world.coins[number]
-    serves = world.legs["fee_coin"] == number
-    wallets = np.unique(world.legs["wallet"][serves])
-    ours = ledger[(ledger["asset"] == coin.asset) & np.isin(ledger["wallet"], wallets)]
-    opening = ours[ours["flow"] == int(Flow.OPENING)]
+def _figures(world: World, names: Names, ledger: Any, row: int) -> dict[str, Any]:
+    asset, price = int(world.coins[row].asset), float(world.coins[row].price)
+    serves = world.legs["fee_coin"] == row
     fees = ledger[(ledger["flow"] == int(Flow.FEE)) & np.isin(ledger["leg"], np.flatnonzero(serves))]
-    in_coins = fees[fees["asset"] == coin.asset]
-    start, end = float(opening["value"].sum()), 0.0
-    figures: dict[str, Any] = {}
-    for wallet in wallets:
-        held = float(world.holdings[wallet, coin.asset].balance)
-        figures[f"{names.wallets[wallet]} start"] = float(opening["amount"][opening["wallet"] == wallet].sum())
-        figures[f"{names.wallets[wallet]} end"] = held
-        end += held * float(coin.price)
-    figures["paid"] = -float(in_coins["amount"].sum())
-    figures["gain of price"] = end - start - float(in_coins["value"].sum())
-    figures["fills"] = int(in_coins.size)
-    figures["fills not covered"] = int(np.count_nonzero(fees["amount"] < 0.0) - in_coins.size)
-    for asset in np.unique(fees["asset"]):
-        figures[f"value in {names.assets[asset]}"] = -float(fees["value"][fees["asset"] == asset].sum())
-    return figures
+    paid = fees[fees["asset"] == asset]
+    opening = ledger[(ledger["flow"] == int(Flow.OPENING)) & (ledger["asset"] == asset)]
+    wallets: dict[str, dict[str, float]] = {}
+    gain = -float(paid["value"].sum())
+    for wallet in np.unique(world.legs["wallet"][serves]):
+        held = float(world.holdings[wallet, asset].balance)
+        first, spent = opening[opening["wallet"] == wallet], paid[paid["wallet"] == wallet]
+        wallets[names.wallets[wallet]] = {
+            "start": float(first["amount"].sum()),
+            "paid": -float(spent["amount"].sum()),
+            "end": held,
+        }
+        gain += held * price - float(first["value"].sum())
+    used = np.unique(fees["asset"])
+    return {
+        "wallets": wallets,
+        "gain_of_price": gain,
+        "fills": int(paid.size),
+        "fills_not_covered": int(np.count_nonzero(fees["amount"] < 0.0) - paid.size),
+        "fees": {names.assets[item]: -float(fees["value"][fees["asset"] == item].sum()) for item in used},
+    }

@@ -67,21 +67,20 @@ def outcome(
         trips=trips,
         journal=tuple(_journal(world, names)),
         status=_status(world, names, time_ms),
-        summary=summarise(
-            time_ms,
-            wallet_equity.sum(axis=1),
-            attribution,
-            series[:, :, state.PERP_VALUE],
-            names.pairs,
-            orders,
-            _traded_value(ledger, world),
-            trips,
-        ),
-        policies={
-            **_policies(world, settings),
-            "price oracle": _oracle_counts(market, settings, count - 1),
+        summary={
+            **summarise(
+                time_ms,
+                wallet_equity.sum(axis=1),
+                attribution,
+                series[:, :, state.PERP_VALUE],
+                names.pairs,
+                orders,
+                _traded_value(ledger, world),
+                trips,
+            ),
             **fee_coin_figures(world, names, ledger),
         },
+        policies={**_policies(world, settings), "price oracle": _oracle_counts(market, settings, count - 1)},
         provenance={**provenance, "notes": [*market.notes, *setup.notes]},
         settings=plain_settings,
     )

@@ -21,6 +21,7 @@ from crypto.simulator.loop import run_compiled
 from crypto.simulator.setup import build
 from data.settings import load_settings
 from research.backtest import load, run_backtest
+from research.report.page import render
 from tests.markets import (
     BTC,
     BTC_ACROSS,
@@ -233,20 +234,26 @@ def test_a_gap_keeps_the_last_close_and_is_noted() -> None:
 
 def test_what_became_of_the_coins_is_in_the_result() -> None:
     path = np.concatenate([np.full(6, 300.0), np.full(HOURS - 5, 330.0)])
-    figures = run_script(paying(wallets(0.08, 0.5)), flat(bars(path)), {3: ONE_BTC, 8: leave(-50_000, 0)}).policies[
-        "fees in BNB"
-    ]
+    result = run_script(paying(wallets(0.08, 0.5)), flat(bars(path)), {3: ONE_BTC, 8: leave(-50_000, 0)})
+    figures = result.summary["fee_coins"]["BNB"]
     # the sale of half a BTC would need 15 x 0.75 / 330 = 0.0341, and 0.005 are left
-    expected = {
-        "binance:spot start": 0.08, "binance:spot end": 0.005, "binance:linear start": 0.5,
-        "binance:linear end": 0.455, "paid": 0.12, "gain of price": 0.46 * 30.0, "fills": 2, "fills not covered": 1,
-        "value in BNB": 36.0, "value in USDT": 15.0,
-    }  # fmt: skip
-    assert figures == {name: pytest.approx(value, rel=1e-9) for name, value in expected.items()}
+    assert figures.keys() == {"wallets", "gain_of_price", "fills", "fills_not_covered", "fees"}
+    assert figures["wallets"] == {
+        "binance:spot": {"start": 0.08, "paid": pytest.approx(0.075), "end": pytest.approx(0.005)},
+        "binance:linear": {"start": 0.5, "paid": pytest.approx(0.045), "end": pytest.approx(0.455)},
+    }
+    assert figures["gain_of_price"] == pytest.approx(0.46 * 30.0)
+    assert (figures["fills"], figures["fills_not_covered"]) == (2, 1)
+    assert figures["fees"] == {"BNB": pytest.approx(36.0), "USDT": pytest.approx(15.0)}
+    page = render(result)
+    for words in ("Fees in the venue&#x27;s own coin", "2 fills paid in BNB, 1 not covered", "0.455000", "+13.80"):
+        assert words in page
 
 
 def test_a_run_without_the_discount_says_nothing_of_it() -> None:
-    assert not any(name.startswith("fees in") for name in run_script(make_settings([BTC]), flat(), {}).policies)
+    result = run_script(make_settings([BTC]), flat(), {3: ONE_BTC})
+    assert "fee_coins" not in result.summary
+    assert "own coin" not in render(result)
 
 
 # the strategy
