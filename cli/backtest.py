@@ -130,6 +130,10 @@ def _headline(summary: Any, currency: str) -> Text:
         "round trips": f"{summary['round_trips']} closed, {summary['open_trips']} open",
         "orders": f"{orders}   turnover {summary['turnover']:.1f}x",
     }
+    for asset, found in summary.get("fee_coins", {}).items():
+        held = [sum(wallet[part] for wallet in found["wallets"].values()) for part in ("start", "end")]
+        counts = f"{found['fills']} fills, {found['fills_not_covered']} not covered"
+        rows[f"fees in {asset}"] = f"{held[0]:,.4f} -> {held[1]:,.4f} {asset}   {counts}"
     return Text("\n".join(f"{name:12} {text}" for name, text in rows.items()))
 
 

@@ -41,6 +41,18 @@ class FeeSchedule:
         return self.tiers[tier]
 
 
+@dataclass(frozen=True, slots=True)
+class FeeDiscount:
+    """A venue's own coin in which an account may pay its fees.
+
+    ``shares``: part of the fee that is let off by kind; kinds that are not in it pay as usual. ``source``: where from.
+    """
+
+    asset: str
+    shares: Mapping[Kind, float]
+    source: str
+
+
 @kernel
 def fee(notional: float, rate: float) -> float:
     """Fee on ``notional`` (>= 0) in the unit of the notional; positive is what we pay, negative a rebate."""
@@ -51,6 +63,18 @@ def fee(notional: float, rate: float) -> float:
 def base_after_fee(quantity_base: float, rate: float) -> float:
     """Base units that a spot buy of ``quantity_base`` leaves when its fee is taken in base."""
     return quantity_base * (1 - rate)
+
+
+@kernel
+def fee_in_coins(usual_fee: float, discount: float, coin_price: float) -> float:
+    """Coins that pay ``usual_fee`` (> 0) less the fraction ``discount``; ``coin_price`` in the unit of the fee."""
+    return usual_fee * (1 - discount) / coin_price
+
+
+@kernel
+def fee_of_coins(coins: float, discount: float, coin_price: float) -> float:
+    """The usual fee that ``coins`` pay: the inverse of ``fee_in_coins``."""
+    return coins * coin_price / (1 - discount)
 
 
 @kernel

@@ -150,15 +150,28 @@ class PairSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscountSettings:
+    """Fees paid in the venue's own coin, as long as the wallet that trades holds enough of it (docs/specs/fees.md).
+
+    ``spot``, ``linear``: part of the fee that is let off, instead of the venue's.
+    """
+
+    enabled: bool = False
+    spot: float | None = None
+    linear: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FeeSettings:
     """``tier``: fee tier by venue.
 
-    ``override``: instrument key -> {maker, taker} fractions. Spot buy fee in base by venue rule.
+    ``override``: instrument key -> {maker, taker} fractions. Spot buy fee in base by venue rule. ``discount`` by venue.
     """
 
     tier: Mapping[str, str] = field(default_factory=dict)
     override: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     spot_buy_fee_in_base: bool = True
+    discount: Mapping[str, DiscountSettings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

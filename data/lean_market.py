@@ -20,6 +20,7 @@ from crypto.instruments import Instrument, Kind
 from crypto.market import Bars, Floats, InstrumentHistory, Integers, MarketHistory, RateSeries, Settlements
 from crypto.settings import PriceSource, Settings
 from crypto.units import iso, parse_iso, timeframe_ms
+from crypto.venues.discounts import fee_coins
 from crypto.venues.registry import instrument
 from data.lean_folder import layout, lines
 from data.lean_folder.archives import unpacked
@@ -34,7 +35,7 @@ _RESOLUTIONS = ("1m", "1h")  # bars of Lean that are short enough to settle hour
 
 
 def load_lean_market(root: Path, settings: Settings) -> MarketHistory:
-    """Everything but the traded bars, which are NaN, on the grid of the run.
+    """Everything but the traded bars, which are NaN, on the grid of the run; those of coins that pay fees come along.
 
     Where coins are held at the start, the first bar of the spot legs is there, because it prices them.
 
@@ -50,7 +51,8 @@ def load_lean_market(root: Path, settings: Settings) -> MarketHistory:
         )
     keys = dict.fromkeys(key for pair in settings.pairs for key in (pair.spot, pair.perp))
     instruments = [instrument(key, settings.instruments) for key in keys]
-    _check_folder(root, instruments, settings.run.timeframe)
+    coins = [instrument(coin.market, settings.instruments) for coin in fee_coins(settings)]
+    _check_folder(root, [*instruments, *coins], settings.run.timeframe)
     marks = {item.key: _mark_bars(root, item, settings) for item in instruments if item.kind is not Kind.SPOT}
     bar_ms = timeframe_ms(settings.run.timeframe)
     start_ms, end_ms = _period(root, settings, marks.values(), bar_ms)
@@ -62,7 +64,8 @@ def load_lean_market(root: Path, settings: Settings) -> MarketHistory:
         if item.kind is not Kind.SPOT
     )
     borrow = dict(_borrow(root, instruments, end_ms)) if settings.borrow.enabled else {}
-    market = MarketHistory(bar_ms, open_ms, (*spot, *perps), borrow)
+    paying = (_coin_history(root, item, settings.run.timeframe, open_ms) for item in coins)
+    market = MarketHistory(bar_ms, open_ms, (*spot, *perps, *paying), borrow)
     return _with_oracle(root, market, instruments, settings) if settings.oracle.enabled else market
 
 
@@ -140,18 +143,32 @@ def _place(item: Instrument, timeframe: str, series: str = "") -> layout.Place:
 def _mark_bars(root: Path, item: Instrument, settings: Settings) -> Columns:
     """Mark bars of a perp as columns; empty where they are missing and nothing is paid or valued on them."""
     place = _place(item, settings.run.timeframe, "mark")
-    parts = [
-        lines.read_bars(unpacked(path, path.read_bytes(), entry), str(path), day)
-        for path, entry, day in _bar_files(root, place)
-    ]
-    if parts:
-        return {name: np.concatenate([part[name] for part in parts]) for name in ("time_ms", *PRICES)}
+    rows = _read_bars(root, place)
+    if rows:
+        return rows
     if PriceSource.MARK in (settings.data.valuation_price, settings.funding.price):
         raise DataError(
             f"{root / place.bars_path()} does not exist: no mark prices of {item.key}",
             remedy=f'{_EXPORT}, or set data.valuation_price and funding.price to "last"',
         )
     return {}
+
+
+def _coin_history(root: Path, item: Instrument, timeframe: str, open_ms: Integers) -> InstrumentHistory:
+    """Trade bars of a coin that pays fees, which price it before Lean has delivered any."""
+    rows = _read_bars(root, _place(item, timeframe))
+    volume = _looked_up(open_ms, rows["time_ms"].astype(np.int64, copy=False), rows["volume"])
+    return InstrumentHistory(item.key, replace(_on_grid(rows, open_ms), volume=volume))
+
+
+def _read_bars(root: Path, place: layout.Place) -> Columns:
+    """All bars of a series as columns; empty where there is none."""
+    parts = [
+        lines.read_bars(unpacked(path, path.read_bytes(), entry), str(path), day)
+        for path, entry, day in _bar_files(root, place)
+    ]
+    names = ("time_ms", *PRICES, "volume")
+    return {name: np.concatenate([part[name] for part in parts]) for name in names} if parts else {}
 
 
 def _bar_files(root: Path, place: layout.Place) -> Iterator[tuple[Path, str, str]]:

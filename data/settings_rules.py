@@ -60,6 +60,7 @@ DECADE_HOURS = 10 * YEAR_HOURS
 NOT_NEGATIVE = Rule("zero or more", lambda value: value >= 0)
 POSITIVE = Rule("more than zero", lambda value: value > 0)
 SHARE = above(0, 1)
+DISCOUNT = Rule("zero or more and below 1", lambda value: 0 <= value < 1)
 TIME = Rule("an ISO date or date-time such as 2024-11-01 or 2024-11-01T08:00Z, or empty", _is_time)
 INSTANT = Rule(
     "an ISO date or date-time such as 2024-11-01 or 2024-11-01T08:00Z", lambda value: bool(value) and _is_time(value)
@@ -82,6 +83,8 @@ RANGES: Mapping[str, Rule] = {
     "pairs.*.weight": NOT_NEGATIVE,
     "fees.tier.*": Rule("the name of a fee tier", bool),
     "fees.override.*.*": between(-0.05, 0.05),
+    "fees.discount.*.spot": DISCOUNT,
+    "fees.discount.*.linear": DISCOUNT,
     "slippage.spot_half_spread_bps": between(0, 5_000),
     "slippage.perp_half_spread_bps": between(0, 5_000),
     "slippage.impact_bps": between(0, 5_000),
@@ -169,6 +172,7 @@ RANGES: Mapping[str, Rule] = {
 FREE_NAMES: Mapping[str, Rule] = {
     "wallets": matching(r"[a-z0-9_-]+:[a-z0-9_-]+", "venue:name in small letters such as binance:spot"),
     "wallets.*": ASSET,
+    "fees.discount": matching(r"[a-z0-9_-]+", "the name of a venue"),
     "fees.override.*": Rule("maker or taker", lambda name: name in ("maker", "taker")),
     "borrow.hourly_rate.*": ASSET,
     "margin.collateral_ratio.*": ASSET,

@@ -35,6 +35,7 @@ AS_OF: Mapping[str, Mapping[str, str]] = {
         "fees linear": "2026-11",
         "fees inverse": "2026-08-21",
         "fee currency": "2026-08-21",
+        "fee discount": "2020-06-11",
         "borrow": _UNDATED,
         "settlement grace": _UNDATED,
         "closing below min notional": "2024-06-26",
@@ -53,6 +54,7 @@ AS_OF: Mapping[str, Mapping[str, str]] = {
         "fees linear": "2026-11",
         "fees inverse": "2026-11",
         "fee currency": "2024-11-12",
+        "fee discount": "2025-10-14",
         "borrow": "2026-07-24",
         "settlement grace": _UNDATED,
         "closing below min notional": "2024-06-10",
@@ -124,6 +126,7 @@ def _known(venue: Venue, subject: str) -> str:
         return f"{sum(of is Kind(kind) for of, _ in venue.instruments)} instruments: tick, lot, smallest order"
     return {
         "fee currency": _fee_currency,
+        "fee discount": _fee_discount,
         "borrow": _borrow,
         "settlement grace": lambda found: f"{found.settlement_grace_ms / 1000:g} s",
         "closing below min notional": _closing,
@@ -137,6 +140,13 @@ def _counted(number: int, noun: str) -> str:
 
 def _fee_currency(venue: Venue) -> str:
     return "spot buys pay in base" if venue.fees[Kind.SPOT].spot_buy_fee_in_base else "spot buys pay in quote"
+
+
+def _fee_discount(venue: Venue) -> str:
+    found = venue.discount
+    if found is None:
+        return "none"
+    return f"paid in {found.asset}: " + ", ".join(f"{kind} {share:.0%} off" for kind, share in found.shares.items())
 
 
 def _borrow(venue: Venue) -> str:

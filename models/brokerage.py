@@ -66,7 +66,11 @@ class CarryBrokerage(DefaultBrokerageModel):
 
     def get_fill_model(self, security: Security) -> Any:
         """Immediate fills and forced ones."""
-        return self._of(security, lambda leg: CarryFills(leg, self._desk.resting_fill), lambda _: ImmediateFillModel())
+        return self._of(
+            security,
+            lambda leg: CarryFills(self._exchange, leg, self._desk.resting_fill),
+            lambda _: ImmediateFillModel(),
+        )
 
     def get_slippage_model(self, security: Security) -> Any:
         """None where spread and impact are zero, so that no call enters Python."""

@@ -8,10 +8,12 @@ from typing import Any
 
 from AlgorithmImports import QCAlgorithm, SymbolProperties, SymbolPropertiesDatabase, TradeBars
 
-from crypto.instruments import Kind
+from crypto.instruments import Instrument, Kind
 from crypto.market import MarketHistory
 from crypto.settings import PriceSource, Settings
 from crypto.simulator.hosted import HostedExchange
+from crypto.venues.discounts import fee_coins
+from crypto.venues.registry import instrument
 from models.borrow import pay_interest
 from models.convert import milliseconds, resolution, security_type
 from models.funding import pay_settlements
@@ -45,13 +47,17 @@ class BarFeed:
             (spot, perp, _marks(market, perp, on_mark))
             for spot, perp in zip(book.legs[::2], book.legs[1::2], strict=True)
         ]
-        self._symbols = len({leg.instrument.key for leg in book.legs})
+        self._coins = [instrument(coin.market, settings.instruments) for coin in fee_coins(settings)]
+        self._symbols = len({leg.instrument.key for leg in book.legs}) + len(self._coins)
 
     def subscribe(self, algorithm: QCAlgorithm, timeframe: str) -> None:
         """Add every security, spot first: the first spot market of a coin becomes its conversion rate."""
         self.algorithm = algorithm
+        for found in self._coins:  # Lean converts what it holds of a coin at this market's price
+            register_properties(found)
+            algorithm.add_crypto(LegBook.ticker(found), resolution(timeframe), found.venue, False)
         for leg in sorted(self._book.legs, key=lambda leg: leg.index % 2):
-            register_properties(leg)
+            register_properties(leg.instrument)
             add = algorithm.add_crypto if leg.instrument.kind is Kind.SPOT else algorithm.add_crypto_future
             name, market = LegBook.ticker(leg.instrument), leg.instrument.venue
             leg.security = add(name, resolution(timeframe), market, False)
@@ -137,9 +143,8 @@ def _bar(leg: Leg, bars: Any, complete: bool) -> tuple[float, float]:
     return _NO_BAR
 
 
-def register_properties(leg: Leg) -> None:
+def register_properties(found: Instrument) -> None:
     """Tick, lot and smallest quantity of our tables, in force for securities added afterwards (lean-measured.md G)."""
-    found = leg.instrument
     multiplier = float(found.multiplier) if found.kind is Kind.INVERSE else 1.0
     SymbolPropertiesDatabase.from_data_folder().set_entry(
         found.venue,

@@ -1,7 +1,8 @@
 """Fee models of a leg: Lean's C# classes with our rates where they can carry them, so that no call enters Python.
 
 Lean asks a fee model three times a bar, order or not (lean-measured.md A.3), and one exception in a Python model turns
-every later fee into US dollars (E). The Python model below is used only where no C# class fits.
+every later fee into US dollars (E). The Python model below is used only where no C# class fits. These are a leg's usual
+fees: what the venue's own coin pays, the fill model puts on the fill (``models.fills``), and Lean asks no fee model.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from models.legs import Leg
 
 
 class QuoteFees(FeeModel):
-    """Fees of spot in the quote asset, buys included: what an account pays that settles its fees in a discount asset.
+    """Fees of spot in the quote asset, buys included.
 
     It never raises: what Lean can't tell counts as a taker's order.
     """

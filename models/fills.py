@@ -61,13 +61,16 @@ def forced(tag: str | None) -> Forced | None:
 class CarryFills(ImmediateFillModel):
     """Lean's immediate fill, with the fee of a market order on its fill price, and forced fills at their own price.
 
+    A fee that the venue's own coin covers is an amount of that coin.
     ``resting`` says, of a resting order's tag and a price, what of it fills there in the present bar, and whether that
     is the last of it; None for an order that is not of the book.
     """
 
-    def __init__(self, leg: Leg, resting: Callable[[str, float], tuple[float, bool] | None]) -> None:
+    def __init__(
+        self, exchange: HostedExchange, leg: Leg, resting: Callable[[str, float], tuple[float, bool] | None]
+    ) -> None:
         super().__init__()
-        self._leg, self._resting = leg, resting
+        self._exchange, self._leg, self._resting = exchange, leg, resting
 
     def limit_fill(self, asset: Security, order: LimitOrder) -> OrderEvent:
         """The fill of a resting order at the maker's fee; nothing where a liquidation of the same bar has cancelled it.
@@ -96,20 +99,26 @@ class CarryFills(ImmediateFillModel):
             event.fill_price = round(instruction.price, _PLACES)
             event.message = FORCED
             return _with_fee(event, max(instruction.fee, _SMALLEST_FEE), instruction.asset)
-        return self._charged(event, event.fill_price, self._leg.row.taker)
+        return self._charged(event, event.fill_price, self._leg.row.taker)[0]
 
     def _with_maker_fee(self, event: OrderEvent, perp_price: float) -> OrderEvent:
-        instrument, row = self._leg.instrument, self._leg.row
-        if row.fee_in_base == 1 and event.fill_quantity > 0:  # Lean takes a fee in the coin out of the filled quantity
-            quantity = event.fill_quantity
-            return _with_fee(event, quantity - fees.base_after_fee(quantity, row.maker), instrument.base)
-        return self._charged(event, event.fill_price if instrument.kind is Kind.SPOT else perp_price, row.maker)
+        price = event.fill_price if self._leg.instrument.kind is Kind.SPOT else perp_price
+        event, is_left = self._charged(event, price, self._leg.row.maker)
+        if is_left:  # Lean's model would charge the taker's, and knows no parts
+            bought = event.fill_quantity
+            amount = bought - fees.base_after_fee(bought, self._leg.row.maker)
+            return _with_fee(event, amount, self._leg.instrument.base)
+        return event
 
-    def _charged(self, event: OrderEvent, price: float, rate: float) -> OrderEvent:
+    def _charged(self, event: OrderEvent, price: float, rate: float) -> tuple[OrderEvent, bool]:
+        """The event with its fee in the venue's coin or the settlement asset, and whether it is left to the base."""
+        fee = fees.fee(traded_value(self._leg.instrument, event.fill_quantity, price), rate)
+        coins = self._exchange.fee_in_coins(self._leg.index, fee)
+        if coins > 0.0:
+            return _with_fee(event, coins, self._exchange.fee_coin(self._leg.index)), False
         if self._leg.row.fee_in_base == 1 and event.fill_quantity > 0:
-            return event
-        value = traded_value(self._leg.instrument, event.fill_quantity, price)
-        return _with_fee(event, fees.fee(value, rate), self._leg.instrument.settle)
+            return event, True
+        return _with_fee(event, fee, self._leg.instrument.settle), False
 
 
 def traded_value(instrument: Instrument, contracts: float, price: float) -> float:

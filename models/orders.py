@@ -21,6 +21,7 @@ _TAG = "carry"
 _LOT_TOLERANCE = 1e-6  # of a lot, between Lean's decimals and ours
 _CASH_TOLERANCE = 1e-9  # of the amount: Lean counts in decimals, the ledger in binary
 _DUST = 1e-4  # of a lot, or of a unit of account currency: what many fills may leave of that difference
+_COIN_UNIT = 1e-3  # of a coin that pays fees: a fee is a small part of one
 _REFUSALS = (
     ("MinNotional", OrderReason.BELOW_MIN_NOTIONAL),
     ("MinQuantity", OrderReason.BELOW_MIN_QUANTITY),
@@ -41,6 +42,7 @@ class OrderDesk:
         """Take the exchange, which is built with this desk's methods, and the bars that it sees."""
         self._exchange, self._book, self._feed = exchange, book, feed
         self._units = {leg.instrument.base: float(leg.row.base_per_lot) for leg in book.legs[::2]}
+        self._units |= {exchange.names.assets[coin.asset]: _COIN_UNIT for coin in exchange.world.coins}
 
     def is_sending(self) -> bool:
         """Whether the order that Lean asks about is one of the book, checked and reserved already, or the venue's."""
@@ -142,6 +144,8 @@ class OrderDesk:
         if leg is None:
             return  # a security that is no leg of ours
         fee, currency = event.order_fee.value.amount, event.order_fee.value.currency
+        if currency == self._exchange.fee_coin(leg.index) and fee != 0:
+            fee, currency = self._exchange.fee_of_coins(leg.index, float(fee)), leg.instrument.settle
         contracts, rate = gross_fill(leg.instrument, event.fill_quantity, event.fill_price, fee, currency)
         lots = round(contracts / leg.lot)
         if abs(contracts / leg.lot - lots) > _LOT_TOLERANCE:

@@ -29,6 +29,7 @@ class PostTrade:
         self._algorithm, self._exchange = algorithm, exchange
         self._every_ms = max(DAY_MS, span_ms // SAMPLES // DAY_MS * DAY_MS)
         self._next_ms = 0
+        self._shown = (*_SHOWN, Component.COLLATERAL) if exchange.world.coins else _SHOWN  # what fee coins gain
 
     def sample(self, now_ms: int) -> None:
         """A point of every series when it is time for one."""
@@ -37,7 +38,7 @@ class PostTrade:
         self._next_ms = now_ms - now_ms % DAY_MS + self._every_ms
         self._algorithm.log(f"{iso(now_ms)}: equity {self._exchange.run.equity:,.2f}")  # how far the run is
         self._exchange.attribute_moves()
-        for component in _SHOWN:
+        for component in self._shown:
             name = COMPONENT_NAMES[component]
             value = self.total(component)
             self._algorithm.plot(CHART, name, value)
@@ -55,7 +56,7 @@ class PostTrade:
         """Summary statistics, and every cash flow as ``NAME/ledger.csv`` in the object store."""
         run = self._exchange.run
         self._exchange.attribute_moves()
-        for component in _SHOWN:
+        for component in self._shown:
             self._algorithm.set_summary_statistic(f"Carry {COMPONENT_NAMES[component]}", f"{self.total(component):.8f}")
         self._algorithm.set_summary_statistic("Carry equity", f"{run.equity:.8f}")
         self._algorithm.set_summary_statistic("Carry settlements paid", run.settlements_paid)

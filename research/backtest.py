@@ -17,6 +17,7 @@ from crypto.errors import DataError
 from crypto.market import MarketHistory
 from crypto.result import BacktestResult
 from crypto.settings import Settings
+from crypto.simulator.fee_coin_tables import missing_bars
 from crypto.simulator.loop import (
     Progress,
     Strategy,
@@ -30,7 +31,9 @@ from crypto.simulator.outcome import outcome
 from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
 from crypto.units import iso
+from crypto.venues.discounts import fee_coins
 from crypto.venues.registry import pair as find_pair
+from data.grid import choose_series
 from data.market import load_market
 from data.oracle_history import with_oracle
 from data.results import next_directory, write_results
@@ -65,9 +68,14 @@ def load(settings: Settings) -> MarketHistory:
     the status of the composite price comes along.
     """
     pairs = [find_pair(item.spot, item.perp, settings.instruments) for item in settings.pairs]
-    keys = [leg.key for pair in pairs for leg in (pair.spot, pair.perp)]
+    coins = fee_coins(settings)
+    keys = [*(leg.key for pair in pairs for leg in (pair.spot, pair.perp)), *(coin.market for coin in coins)]
     spots = [pair.spot for pair in pairs] if settings.borrow.enabled else []
     lake = Lake(lake_of(settings))
+    held = lake.list() if coins else []
+    for coin in coins:
+        if choose_series(held, coin.market, "bars", settings.run.timeframe) is None:
+            raise missing_bars(coin)
     market = load_market(
         lake,
         keys,

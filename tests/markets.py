@@ -278,6 +278,13 @@ def random_market(
     return market(*histories, bar_ms=bar_ms, borrow=series)
 
 
+def random_coin(seed: int, hours: int, gaps: float = 0.0) -> InstrumentHistory:
+    """Hourly bars of the coin that pays Binance's fees, a walk of its own."""
+    random = np.random.default_rng([seed, 1])
+    path = 300.0 * np.exp(np.cumsum(random.normal(0.0, 0.015, hours + 1)))
+    return spot("binance:spot:BNBUSDT", _with_gaps(bars(path), gaps, random))
+
+
 def _with_gaps(given: Bars, share: float, random: np.random.Generator) -> Bars:
     """Bars with a share of them missing in runs of a few, never the first."""
     absent = random.random(given.open.size) < share

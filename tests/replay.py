@@ -19,6 +19,7 @@ from crypto.ledger import Flow
 from crypto.market import Floats, InstrumentHistory, MarketHistory
 from crypto.result import BacktestResult
 from crypto.settings import PriceSource, Settings
+from crypto.venues.discounts import fee_coins
 from crypto.venues.registry import instrument
 
 RELATIVE = 1e-9
@@ -55,6 +56,12 @@ def spot_valuation(history: InstrumentHistory, perp: list[Fraction | None]) -> l
     return prices
 
 
+def coin_valuation(history: InstrumentHistory) -> list[Fraction]:
+    """Last trade of a coin that pays fees, which has to have a first one."""
+    prices = _known_so_far(float(history.bars.open[0]), history.bars.close)
+    return [price for price in prices if price is not None]
+
+
 class Replay:
     """Balances by (wallet, asset), debts and perp profits by leg up to an instant."""
 
@@ -66,6 +73,7 @@ class Replay:
         for spot, perp in zip(self.legs[::2], self.legs[1::2], strict=True):
             marks = perp_valuation(history.instrument(perp.key), source)
             self.prices += [spot_valuation(history.instrument(spot.key), marks), marks]
+        self.coins = {coin.asset: coin_valuation(history.instrument(coin.market)) for coin in fee_coins(settings)}
         self.fills = [entry for entry in result.journal if entry["event"] == "fill"]
         self.leg_of_order = {int(row["id"]): int(row["leg"]) for row in result.orders}
         self.currency = settings.run.account_currency
@@ -126,6 +134,8 @@ class Replay:
     def _price_of(self, wallet: str, asset: str, instant: int) -> Fraction:
         if asset == self.currency:
             return Fraction(1)
+        if asset in self.coins:
+            return self.coins[asset][instant]
         spots = [n for n, leg in enumerate(self.legs) if leg.kind is Kind.SPOT and leg.base == asset]
         here = [n for n in spots if wallet.startswith(f"{self.legs[n].venue}:")]
         price = self.prices[(here or spots)[0]][instant]

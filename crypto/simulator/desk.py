@@ -10,6 +10,7 @@ from crypto.pipeline.execution import Request
 from crypto.pipeline.orders import Intent, OrderKind, OrderReason, OrderStatus
 from crypto.pipeline.portfolio import Target
 from crypto.simulator.clock import borrow_rate_at
+from crypto.simulator.fee_coins import base_fee_rate
 from crypto.simulator.fills import LOT_TOLERANCE
 from crypto.simulator.posting import note
 from crypto.simulator.state import (
@@ -196,7 +197,8 @@ def _tradable(world: World, pair: int, request: Request) -> int:
     if request.lots > 0:
         if request.intent != _UNWIND:
             return int(request.lots)
-        received = spot.base_per_lot * (1.0 - (spot.taker if spot.fee_in_base == 1 else 0.0))
+        value = order_value(world, 2 * pair, request.lots, spot.value_price)
+        received = spot.base_per_lot * (1.0 - base_fee_rate(world, 2 * pair, value))
         return int(max(0, math.ceil(-net / received - LOT_TOLERANCE)))
     most = spot.lots
     if request.intent == _UNWIND:

@@ -11,6 +11,7 @@ import math
 from crypto import borrow, fees, funding
 from crypto.compiled import kernel
 from crypto.ledger import Component, Flow
+from crypto.simulator.fee_coins import coins_to_charge, pay_in_coins
 from crypto.simulator.posting import attribute, move_cash, post
 from crypto.simulator.state import INVERSE, MARK_FAIL, NO_MARK, NO_RATE, OPEN, RATE_FAIL, World
 
@@ -91,6 +92,8 @@ def fill_spot(
     base = lots * row.base_per_lot
     quote = -lots * row.units_per_lot * price
     fee_value = -fees.fee(abs(quote), fee_rate)
+    coins = coins_to_charge(world, leg, order, -fee_value)
+    in_base = lots > 0 and row.fee_in_base == 1 and coins == 0.0
     slippage = -lots * row.units_per_lot * (price - reference)
     borrowed = 0.0
     if lots > 0:
@@ -99,12 +102,14 @@ def fill_spot(
         post(world, _TRADE, row.wallet, account, leg, order, quote, quote, price, 0.0, base)
         move_cash(world, leg, quote)
         received = base
-        if row.fee_in_base == 1:
+        if in_base:
             fee_base = base - fees.base_after_fee(base, fee_rate)
             received = base - fee_base
             world.holdings[row.wallet, row.base_asset].balance -= fee_base
             fee_value = -fee_base * price
             post(world, _FEE, row.wallet, row.base_asset, leg, order, -fee_base, fee_value, price, fee_rate, base)
+        elif coins > 0.0:
+            fee_value = pay_in_coins(world, leg, order, coins, fee_rate, price, base)
         else:
             move_cash(world, leg, fee_value)
             post(world, _FEE, row.wallet, account, leg, order, fee_value, fee_value, price, fee_rate, base)
@@ -120,9 +125,13 @@ def fill_spot(
         world.holdings[row.wallet, row.base_asset].balance += base
         post(world, _TRADE, row.wallet, row.base_asset, leg, order, base, -quote, price, 0.0, base)
         post(world, _TRADE, row.wallet, account, leg, order, quote, quote, price, 0.0, base)
-        post(world, _FEE, row.wallet, account, leg, order, fee_value, fee_value, price, fee_rate, base)
-        move_cash(world, leg, quote + fee_value)
-    cash = quote if lots > 0 and row.fee_in_base == 1 else quote + fee_value
+        if coins > 0.0:
+            fee_value = pay_in_coins(world, leg, order, coins, fee_rate, price, base)
+            move_cash(world, leg, quote)
+        else:
+            post(world, _FEE, row.wallet, account, leg, order, fee_value, fee_value, price, fee_rate, base)
+            move_cash(world, leg, quote + fee_value)
+    cash = quote if in_base else quote + fee_value
     after = row.holding - row.debt - row.owed
     total = (after - before) * valuation + cash
     attribute(world, leg, _FEES, fee_value)
@@ -174,7 +183,10 @@ def fill_perp(
     traded = abs(lots) * row.quote_per_lot / price if row.kind == INVERSE else abs(lots) * row.units_per_lot * price
     fee = -fees.fee(traded, fee_rate)
     spot_price = _spot_reference(world, leg, bar)
-    return book_perp(world, leg, order, lots, price, reference, fee, fee_rate, spot_price, _FEE, _FEES, _SLIPPAGE)
+    coins = coins_to_charge(world, leg, order, -fee)
+    return book_perp(
+        world, leg, order, lots, price, reference, fee, coins, fee_rate, spot_price, _FEE, _FEES, _SLIPPAGE
+    )
 
 
 @kernel
@@ -186,6 +198,7 @@ def book_perp(
     price: float,
     reference: float,
     fee: float,
+    coins: float,
     fee_rate: float,
     spot_price: float,
     fee_flow: int,
@@ -194,7 +207,8 @@ def book_perp(
 ) -> tuple[float, float]:
     """Book a perp fill with its ``fee`` (negative: cost, settlement asset) under the given flow and components.
 
-    ``spot_price``: the pair's spot at that time, venue quote. Returns fee and slippage in account currency.
+    ``coins``: that pay it instead, 0.0: none. ``spot_price``: the pair's spot at that time, venue quote. Returns fee
+    and slippage in account currency.
     """
     row = world.legs[leg]
     spot_value = world.legs[row.pair * 2].value_price
@@ -213,10 +227,13 @@ def book_perp(
         unrealised = lots * row.units_per_lot * (row.value_price - price)
         slippage = -lots * row.units_per_lot * (price - reference)
         base = lots * row.base_per_lot
-        move_cash(world, leg, realised + fee)
+        move_cash(world, leg, realised if coins > 0.0 else realised + fee)
     if closed != 0:
         post(world, _REALISED, row.wallet, row.settle_asset, leg, order, realised, realised * unit, price, 0.0, base)
-    post(world, fee_flow, row.wallet, row.settle_asset, leg, order, fee, fee * unit, price, fee_rate, base)
+    if coins > 0.0:
+        fee = pay_in_coins(world, leg, order, coins, fee_rate, price, base)
+    else:
+        post(world, fee_flow, row.wallet, row.settle_asset, leg, order, fee, fee * unit, price, fee_rate, base)
     if opened != 0:
         row.entry = _average_entry(row.entry, row.lots + closed, price, opened, row.kind)
     _settle_grace(world, leg, order, lots)

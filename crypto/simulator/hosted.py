@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
+from crypto import fees
 from crypto.errors import InsolventError
 from crypto.ledger import Flow
 from crypto.margin import initial_margin, maintenance
@@ -31,6 +32,7 @@ from crypto.simulator.clock import (
 )
 from crypto.simulator.desk import finish, order_value, record_fill, send
 from crypto.simulator.exchange import judge_equity, measure_position, measure_start
+from crypto.simulator.fee_coins import coins_for
 from crypto.simulator.fills import coin_price, fill_perp, fill_spot
 from crypto.simulator.hosted_risk import Extremes, HostedRisk
 from crypto.simulator.hosted_rows import BAR, INSTANT, Grid, Totals, plain
@@ -127,6 +129,10 @@ class HostedExchange:
         self._may_borrow = any(row.borrow_allowed == 1 for row in self.world.pairs)
         self._is_simple = not has_coins and all(row.kind != INVERSE and row.unified == 0 for row in self.world.legs)
         self._money = self._count_money()
+        priced = setup.world.bars[len(legs) :, :, VALUE].tolist()
+        self._coin_prices = list(
+            enumerate(priced, start=len(legs))
+        )  # by row and bar: what prices a coin that pays fees
         self.run.row = self.run.instant = INSTANT
         measure_start(self.world)
         self.risk = HostedRisk(self.world, setup.world.oracle, self.attribute_moves)
@@ -187,6 +193,9 @@ class HostedExchange:
     def _revalue(self, values: Sequence[float]) -> None:
         for leg, value in enumerate(values):
             self._bars[leg, BAR, VALUE] = value
+        bar = (self.run.time_ms - self._rules.start_ms) // self._rules.bar_ms - 1
+        for row, prices in self._coin_prices:
+            self._bars[row, BAR, VALUE] = prices[bar]
         revalue(self.world, BAR)
 
     def measure(self) -> None:
@@ -484,6 +493,20 @@ class HostedExchange:
         finish(self.world, order, _CANCELLED, int(reason))
 
     # -- what the host's models ask ----------------------------------------------------------------------------------
+
+    def fee_coin(self, leg: int) -> str:
+        """Asset in which the leg's fees may be paid besides the usual one; empty: none."""
+        number = self.world.legs[leg].fee_coin
+        return self.names.assets[self.world.coins[number].asset] if number >= 0 else ""
+
+    def fee_in_coins(self, leg: int, fee: float) -> float:
+        """Coins that pay a fee of ``fee`` in account currency now; 0: it is paid as usual."""
+        return coins_for(self.world, leg, fee)
+
+    def fee_of_coins(self, leg: int, coins: float) -> float:
+        """The usual fee, account currency, for which the leg pays ``coins`` now."""
+        row = self.world.legs[leg]
+        return float(fees.fee_of_coins(coins, row.discount, self.world.coins[row.fee_coin].price))
 
     def settles_ms(self, leg: int) -> int:
         """Instant of the leg's next settlement; far in the future when there is none."""

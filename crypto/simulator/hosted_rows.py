@@ -92,6 +92,7 @@ def plain(world: World) -> World:
         "adl_queue",
         "settlements",
         "wallets",
+        "coins",
         "legs",
         "pairs",
         "quotes",

@@ -182,7 +182,7 @@ def close_by_force(
     spot_price = world.legs[leg - 1].value_price * mark / row.value_price
     order = forced_order(world, leg, lots, price, intent, order_reason)
     paid, slippage = book_perp(
-        world, leg, order, lots, price, mark, -fee, rate, spot_price, fee_flow, component, component
+        world, leg, order, lots, price, mark, -fee, 0.0, rate, spot_price, fee_flow, component, component
     )
     world.orders[order].fee_value = paid
     world.orders[order].slippage_value = slippage

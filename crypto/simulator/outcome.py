@@ -18,6 +18,7 @@ from crypto.pipeline.reasons import Reason
 from crypto.result import BacktestResult
 from crypto.settings import Settings
 from crypto.simulator import state
+from crypto.simulator.fee_coin_figures import fee_coin_figures
 from crypto.simulator.setup import Names, Setup
 from crypto.simulator.state import COMPLETED, INSOLVENT, World
 from crypto.units import iso
@@ -66,16 +67,19 @@ def outcome(
         trips=trips,
         journal=tuple(_journal(world, names)),
         status=_status(world, names, time_ms),
-        summary=summarise(
-            time_ms,
-            wallet_equity.sum(axis=1),
-            attribution,
-            series[:, :, state.PERP_VALUE],
-            names.pairs,
-            orders,
-            _traded_value(ledger, world),
-            trips,
-        ),
+        summary={
+            **summarise(
+                time_ms,
+                wallet_equity.sum(axis=1),
+                attribution,
+                series[:, :, state.PERP_VALUE],
+                names.pairs,
+                orders,
+                _traded_value(ledger, world),
+                trips,
+            ),
+            **fee_coin_figures(world, names, ledger),
+        },
         policies={**_policies(world, settings), "price oracle": _oracle_counts(market, settings, count - 1)},
         provenance={**provenance, "notes": [*market.notes, *setup.notes]},
         settings=plain_settings,
@@ -327,6 +331,16 @@ def _guard(row: Any, _: _Context) -> dict[str, Any]:
     }
 
 
+def _coin_short(row: Any, context: _Context) -> dict[str, Any]:
+    return {
+        "instrument": context.names.instruments[int(row["lots"])],
+        "asset": context.names.assets[int(row["reason"])],
+        "price": float(row["price"]),
+        "needed": float(row["value"]),
+        "held": float(row["other"]),
+    }
+
+
 def _takeover(row: Any, context: _Context) -> dict[str, Any]:
     return {
         "instrument": context.names.instruments[int(row["order"])],
@@ -358,4 +372,5 @@ _DETAILS = {
     state.GUARD_TRIPPED: _guard,
     state.GUARD_RELEASED: _guard,
     state.REARMED: _kill,
+    state.FEE_COIN_SHORT: _coin_short,
 }

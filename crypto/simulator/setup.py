@@ -21,11 +21,13 @@ from crypto.pipeline.rules import build_rules
 from crypto.pipeline.signal import POSITION
 from crypto.settings import AccountModel, FirstLeg, PriceSource, Settings, Style
 from crypto.simulator.adl_tables import adl_tables
+from crypto.simulator.fee_coin_tables import coin_histories, coin_prices, opening_coins, use_coins
 from crypto.simulator.gaps import borrow_table, settlement_table
 from crypto.simulator.margin_tables import margin_tables
 from crypto.simulator.state import (
     BAR_COLUMNS,
     CLOSE,
+    COIN_PRICED,
     HOLDING,
     INVERSE,
     JOURNAL,
@@ -49,6 +51,7 @@ from crypto.simulator.state import (
 from crypto.tiers import TierBook
 from crypto.units import BPS, parse_iso
 from crypto.venues.base import Venue
+from crypto.venues.discounts import FeeCoin, fee_coins
 from crypto.venues.registry import check_overrides
 from crypto.venues.registry import pair as find_pair
 from crypto.venues.registry import venue as find_venue
@@ -96,18 +99,22 @@ def build(settings: Settings, market: MarketHistory, book: TierBook | None = Non
     check_overrides(settings.instruments)
     pairs = tuple(find_pair(item.spot, item.perp, settings.instruments) for item in settings.pairs)
     _check_pairs(pairs, settings)
+    coins = fee_coins(settings)
     instruments = tuple(leg for pair in pairs for leg in (pair.spot, pair.perp))
     wallets, wallet_of = _wallets(instruments, settings)
-    assets = _assets(instruments, settings)
+    assets = _assets(instruments, settings, coins)
     histories = tuple(_history(market, leg.key) for leg in instruments)
     rules = build_rules(settings, int(market.open_ms[0]), market.bar_ms)
     rules[0].account_asset = assets.index(settings.run.account_currency)
     rules[0].transit = len(wallets) - 1
     notes: list[str] = []
     legs = _legs(pairs, settings, wallet_of, wallets, assets)
+    use_coins(coins, instruments, legs, wallets, settings)
     tables = settlement_table(histories, legs, market, settings, notes)
     values = _valuation(histories, settings, notes)
-    bars = _bars(histories, values, on_mark=settings.data.valuation_price is PriceSource.MARK)
+    priced = coin_histories(coins, market)
+    values += coin_prices(coins, priced, market, notes)
+    bars = _bars((*histories, *priced), values, on_mark=settings.data.valuation_price is PriceSource.MARK)
     start_ms, bar_ms = int(market.open_ms[0]), int(market.bar_ms)
     period = (start_ms, start_ms + bar_ms * int(market.open_ms.size))
     tiers, tier_tables = margin_tables(instruments, legs, settings, _with_shipped(book), period, notes)
@@ -123,7 +130,8 @@ def build(settings: Settings, market: MarketHistory, book: TierBook | None = Non
         adl_queue=queue,
         oracle=_oracle(pairs, market),
         wallets=_wallet_table(wallets),
-        holdings=_holdings(legs, len(wallets), assets, settings),
+        holdings=_holdings(legs, wallets, assets, settings, coins),
+        coins=opening_coins(coins, assets, bars[len(instruments) :, 0, OPEN]),
         legs=legs,
         pairs=_pairs(pairs, settings, legs, tables.first),
         quotes=records(QUOTE, len(pairs)),
@@ -206,16 +214,18 @@ def _wallets(instruments: Sequence[Instrument], settings: Settings) -> tuple[tup
     return (*names, "in transit"), used
 
 
-def _assets(instruments: Sequence[Instrument], settings: Settings) -> tuple[str, ...]:
+def _assets(instruments: Sequence[Instrument], settings: Settings, coins: Sequence[FeeCoin]) -> tuple[str, ...]:
     bases = {leg.base for leg in instruments}
+    paying = {(coin.venue, coin.asset) for coin in coins}
     for name, amounts in settings.wallets.items():
         for asset in amounts:
-            if asset != settings.run.account_currency and asset not in bases:
+            known = asset in bases or (name.split(":")[0], asset) in paying
+            if asset != settings.run.account_currency and not known:
                 raise SettingsError(
                     f'[wallets."{name}"] holds {asset}, which no pair prices',
                     remedy=f"hold {settings.run.account_currency} or one of {', '.join(sorted(bases))}",
                 )
-    return (settings.run.account_currency, *sorted(bases))
+    return (settings.run.account_currency, *sorted(bases | {coin.asset for coin in coins}))
 
 
 def _history(market: MarketHistory, key: str) -> InstrumentHistory:
@@ -374,7 +384,8 @@ def _pairs(pairs: Sequence[Pair], settings: Settings, legs: Any, first_settlemen
     for number, item in enumerate(settings.pairs):
         row, spot, perp = table[number], legs[2 * number], legs[2 * number + 1]
         row.weight = item.weight / total
-        row.round_trip_cost = _round_trip_cost(spot, perp, settings)
+        row.round_trip_cost = _round_trip_cost(spot, perp, settings, discounted=True)
+        row.usual_cost = _round_trip_cost(spot, perp, settings, discounted=False)
         row.borrow_allowed = int(settings.borrow.enabled)
         row.entry_basis = math.nan
         row.basis_mean = math.nan
@@ -385,20 +396,29 @@ def _pairs(pairs: Sequence[Pair], settings: Settings, legs: Any, first_settlemen
     return table
 
 
-def _round_trip_cost(spot: Any, perp: Any, settings: Settings) -> float:
+def _round_trip_cost(spot: Any, perp: Any, settings: Settings, *, discounted: bool) -> float:
     """Entry and exit as takers, less what a maker's first leg saves on entry (the smaller saving for the thin leg)."""
-    cost = fees.round_trip_cost(spot.taker, perp.taker, spot.half_spread, perp.half_spread)
+
+    def paid(leg: Any, rate: float) -> float:
+        return rate * (1.0 - leg.discount) if discounted and rate > 0.0 else rate
+
+    cost = fees.round_trip_cost(paid(spot, spot.taker), paid(perp, perp.taker), spot.half_spread, perp.half_spread)
     if settings.execution.style is not Style.MAKER_FIRST:
         return float(cost)
     sides = ((FirstLeg.SPOT, spot), (FirstLeg.PERP, perp))
-    savings = {side: leg.taker - leg.maker + leg.half_spread for side, leg in sides}
+    savings = {side: paid(leg, leg.taker) - paid(leg, leg.maker) + leg.half_spread for side, leg in sides}
     return float(cost - savings.get(settings.execution.first_leg, min(savings.values())))
 
 
-def _holdings(legs: Any, wallets: int, assets: Sequence[str], settings: Settings) -> Any:
-    """Empty holdings; an asset is priced by the spot leg in its wallet, else by the first pair of that asset."""
-    table = np.zeros((wallets, len(assets)), HOLDING).view(np.recarray)
-    price = np.full((wallets, len(assets)), -2, dtype=np.int64)
+def _holdings(
+    legs: Any, wallets: Sequence[str], assets: Sequence[str], settings: Settings, coins: Sequence[FeeCoin]
+) -> Any:
+    """Empty holdings; an asset is priced by the spot leg in its wallet, else by the first pair of that asset.
+
+    A coin that pays a venue's fees has its own price in the venue's wallets.
+    """
+    table = np.zeros((len(wallets), len(assets)), HOLDING).view(np.recarray)
+    price = np.full((len(wallets), len(assets)), -2, dtype=np.int64)
     price[:, assets.index(settings.run.account_currency)] = -1
     spots = range(legs.size - 2, -1, -2)
     for leg in spots:
@@ -407,6 +427,9 @@ def _holdings(legs: Any, wallets: int, assets: Sequence[str], settings: Settings
         price[legs[leg + 1].wallet, legs[leg].base_asset] = leg
     for leg in spots:
         price[legs[leg].wallet, legs[leg].base_asset] = leg
+    for number, coin in enumerate(coins):
+        of_venue = [name.startswith(f"{coin.venue}:") for name in wallets]
+        price[of_venue, assets.index(coin.asset)] = COIN_PRICED - number
     table.price_leg[:] = price
     return table
 
@@ -424,7 +447,7 @@ def _start(world: World, settings: Settings, names: Names) -> None:
     run.status = RUNNING
     run.time_ms = world.rules[0].start_ms
     run.hour = -1
-    world.legs.value_price[:] = world.bars[:, 0, OPEN]
+    world.legs.value_price[:] = world.bars[: world.legs.size, 0, OPEN]
     for name, amounts in settings.wallets.items():
         for asset_name, amount in amounts.items():
             if amount != 0.0:
@@ -443,6 +466,8 @@ def _start(world: World, settings: Settings, names: Names) -> None:
 
 def _price(world: World, wallet: int, asset: int) -> float:
     leg = int(world.holdings[wallet, asset].price_leg)
+    if leg <= COIN_PRICED:
+        return float(world.coins[COIN_PRICED - leg].price)
     return 1.0 if leg == -1 else float(world.legs[leg].value_price)
 
 

@@ -33,6 +33,8 @@ LEG = np.dtype(
         ("maker", "f8"),
         ("taker", "f8"),
         ("fee_in_base", "i8"),
+        ("fee_coin", "i8"),  # row of World.coins that pays the leg's fees, -1: none
+        ("discount", "f8"),  # part of the fee that is let off when it does
         ("half_spread", "f8"),
         ("impact", "f8"),
         ("min_lots", "i8"),
@@ -86,7 +88,8 @@ LEG = np.dtype(
 PAIR = np.dtype(
     [
         ("weight", "f8"),  # share of deployed capital, sums to one
-        ("round_trip_cost", "f8"),  # fraction of notional
+        ("round_trip_cost", "f8"),  # fraction of notional, discounts off as long as the coin pays
+        ("usual_cost", "f8"),  # the same without discounts
         ("borrow_allowed", "i8"),
         ("direction", "i8"),  # +1 long spot, -1 short spot, 0 flat
         ("open_ms", "i8"),
@@ -200,11 +203,23 @@ HOLDING = np.dtype(
         ("balance", "f8"),
         ("reserved", "f8"),  # held back for working orders
         ("treasury", "f8"),  # part of the balance that no leg brought in
-        ("price_leg", "i8"),  # leg whose valuation prices the asset here, -1: account currency, -2: none
+        ("price_leg", "i8"),  # leg whose valuation prices the asset here; -1: account currency, -2: none, else a coin
         ("unrealised", "f8"),  # as of the last measurement: profit of the perps that settle in the asset, in the asset
         ("notional", "f8"),  # as of the last measurement: their absolute notional, account currency
         ("collateral", "f8"),  # as of the last measurement: value of the coins that back them in a unified wallet
         ("stressed", "f8"),  # margin surplus of its perps at the bar's adverse extremes, in the asset
+        ("short", "i8"),  # 1: a coin that pays fees did not cover one here
+    ],
+    align=True,
+)
+
+COIN_PRICED = -3  # HOLDING.price_leg of the first coin that pays fees; of the next ones below it
+
+COIN = np.dtype(
+    [
+        ("asset", "i8"),
+        ("price", "f8"),  # of the last valuation, account currency
+        ("move", "f8"),  # its change in the current step
     ],
     align=True,
 )
@@ -285,7 +300,8 @@ RATE_LAST_KNOWN, MARK_LAST_KNOWN, RATE_SKIP, MARK_SKIP, RATE_FAIL, MARK_FAIL = 1
     GUARD_TRIPPED,
     GUARD_RELEASED,
     REARMED,
-) = range(18)
+    FEE_COIN_SHORT,
+) = range(19)
 JOURNAL_EVENTS = (
     "signal",
     "decision",
@@ -305,6 +321,7 @@ JOURNAL_EVENTS = (
     "guard_tripped",
     "guard_released",
     "rearmed",
+    "fee_coin_short",
 )
 
 MAX_TRANSFERS = 64
@@ -323,11 +340,11 @@ BAR_COLUMNS, SERIES_COLUMNS = 8, 7
 class World(NamedTuple):
     """All arrays of a run.
 
-    L legs, P pairs, W wallets (last: transit), A assets, T bars, C components, S settlements.
+    L legs, P pairs, W wallets (last: transit), A assets, T bars, C components, S settlements, N coins that pay fees.
     """
 
     # market, read only
-    bars: Floats  # (L, T, 8) venue quote, NaN: no bar; volume in contracts
+    bars: Floats  # (L + N, T, 8) venue quote, NaN: no bar; volume in contracts; row L + n prices coin n
     settlements: Any  # (S,) SETTLEMENT, grouped by leg, ascending
     borrow: Any  # (P, H) BORROW_RATE by hour from start_ms
     rules: Any  # (1,) RULES
@@ -339,6 +356,7 @@ class World(NamedTuple):
     # state
     wallets: Any  # (W,) WALLET
     holdings: Any  # (W, A) HOLDING
+    coins: Any  # (N,) COIN
     legs: Any  # (L,) LEG
     pairs: Any  # (P,) PAIR
     quotes: Any  # (P,) QUOTE

@@ -18,6 +18,7 @@ from crypto.pipeline.reasons import Reason
 from crypto.pipeline.signal import Signal
 from crypto.simulator.clock import send_transfer, transfer_pending
 from crypto.simulator.desk import commit, order_value, send
+from crypto.simulator.fee_coins import base_fee_rate
 from crypto.simulator.matching import fillable_lots
 from crypto.simulator.posting import note
 from crypto.simulator.reduction import closed_equity, surplus_at_distance
@@ -55,7 +56,7 @@ def filters_of(world: World, pair: int) -> Filters:
         world.pairs[pair].weight,
         spot.base_per_lot,
         spot.taker,
-        spot.taker if spot.fee_in_base == 1 else 0.0,
+        base_fee_rate(world, 2 * pair, _largest_buy(world, pair) if spot.fee_coin >= 0 else 0.0),
         spot.min_lots,
         spot.min_notional,
         spot.closing_exempt == 1,
@@ -68,6 +69,15 @@ def filters_of(world: World, pair: int) -> Filters:
         perp.min_notional,
         perp.closing_exempt == 1,
     )
+
+
+@kernel
+def _largest_buy(world: World, pair: int) -> float:
+    """What a spot buy of the pair may come to: all that it is to hold and can be paid for, or all that it owes."""
+    spot, rules = world.legs[2 * pair], world.rules[0]
+    wanted = portfolio.wanted_notional(world.run[0].equity, world.pairs[pair].weight, rules)
+    owed = order_value(world, 2 * pair, spot.lots, spot.value_price)
+    return float(max(min(wanted, free_cash(world, spot.wallet)), owed))
 
 
 @kernel

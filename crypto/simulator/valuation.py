@@ -7,7 +7,7 @@ import math
 from crypto.compiled import kernel
 from crypto.ledger import Component
 from crypto.simulator.posting import attribute, attribute_treasury
-from crypto.simulator.state import INSOLVENT, INVERSE, VALUE, World
+from crypto.simulator.state import COIN_PRICED, INSOLVENT, INVERSE, VALUE, World
 
 _BASIS, _DELTA, _COLLATERAL = int(Component.BASIS), int(Component.DELTA), int(Component.COLLATERAL)
 
@@ -73,6 +73,8 @@ def revalue(world: World, bar: int) -> None:
         price = world.bars[leg, bar, VALUE]
         known = price == price and legs[leg].value_price == legs[leg].value_price
         legs[leg].move = price - legs[leg].value_price if known else 0.0
+    for coin in range(world.coins.shape[0]):
+        world.coins[coin].move = world.bars[legs.shape[0] + coin, bar, VALUE] - world.coins[coin].price
     _revalue_treasury(world)
     for pair in range(world.pairs.shape[0]):
         _revalue_spot(world, 2 * pair)
@@ -80,6 +82,8 @@ def revalue(world: World, bar: int) -> None:
     for leg in range(legs.shape[0]):
         if world.bars[leg, bar, VALUE] == world.bars[leg, bar, VALUE]:
             legs[leg].value_price = world.bars[leg, bar, VALUE]
+    for coin in range(world.coins.shape[0]):
+        world.coins[coin].price = world.bars[legs.shape[0] + coin, bar, VALUE]
 
 
 @kernel
@@ -89,6 +93,9 @@ def _revalue_treasury(world: World) -> None:
             leg = world.holdings[wallet, asset].price_leg
             if leg >= 0 and world.holdings[wallet, asset].treasury != 0.0:
                 change = world.holdings[wallet, asset].treasury * world.legs[leg].move
+                attribute_treasury(world, wallet, _COLLATERAL, change)
+            elif leg <= COIN_PRICED and world.holdings[wallet, asset].treasury != 0.0:
+                change = world.holdings[wallet, asset].treasury * world.coins[COIN_PRICED - leg].move
                 attribute_treasury(world, wallet, _COLLATERAL, change)
 
 
@@ -129,6 +136,8 @@ def asset_price(world: World, wallet: int, asset: int) -> float:
         return 1.0
     if leg == -2:
         return math.nan
+    if leg <= COIN_PRICED:
+        return float(world.coins[COIN_PRICED - leg].price)
     return float(world.legs[leg].value_price)
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from crypto.borrow import BorrowRule
-from crypto.fees import FeeSchedule
+from crypto.fees import FeeDiscount, FeeSchedule
 from crypto.instruments import Instrument, Kind
 
 
@@ -18,6 +18,7 @@ class Venue:
 
     ``wallets``: wallet that margin and balances of a kind live in (the same name for two kinds: one shared balance).
     ``fees``: fee schedule per kind. ``borrow``: when interest on borrowed spot is charged.
+    ``discount``: the coin in which fees may be paid; None where there is none that an account like ours may use.
     ``settlement_grace_ms``: milliseconds after a settlement instant in which a fill may still count for it (0: none).
     ``closing_may_be_below_min_notional``: per kind, whether an order that only reduces is exempt from min notional.
     ``instruments``: shipped filters by (kind, symbol). ``sources``: what -> where it was taken from, and as of when.
@@ -26,6 +27,7 @@ class Venue:
     name: str
     wallets: Mapping[Kind, str]
     fees: Mapping[Kind, FeeSchedule]
+    discount: FeeDiscount | None
     borrow: BorrowRule
     settlement_grace_ms: int
     closing_may_be_below_min_notional: Mapping[Kind, bool]

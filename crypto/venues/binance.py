@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from crypto.borrow import BorrowRule
-from crypto.fees import FeeSchedule, FeeTier
+from crypto.fees import FeeDiscount, FeeSchedule, FeeTier
 from crypto.instruments import Kind
 from crypto.venues.base import Row, Venue, instrument_table
 
@@ -23,6 +23,11 @@ SOURCES: Mapping[str, str] = {
     "careful side; Lean (2026-08-21) and third-party tables have a maker of 0.01%, an undated example in Binance's "
     "futures fee FAQ has 0.015%/0.04%, and Binance changed these fees on 2023-09-26. Higher tiers are left out",
     "fee currency": "spot buys pay in base unless BNB pays: Lean's BinanceFeeModel (2026-08-21)",
+    "fee discount": "25% off spot fees, 10% off futures fees when BNB pays: Binance FAQ 115000583311 (copy read "
+    "2026-11). BNB of the futures wallet pays there; where it does not cover a fee, USDT pays without discount; it is "
+    "no collateral and pays no liquidation fee: futures fee schedule 360033544231 (2020-06-11). That the whole fee "
+    "falls back on spot too is a user's account (bmino/binance-triangle-arbitrage issue 54, 2019-06-12). COIN-M is in "
+    "neither, so it has no discount here",
     "borrow": "Binance margin FAQ: simple interest, one hour charged at borrow, then one at each full hour UTC",
     "settlement grace": "15 s: freqtrade's Binance cutoff (opens until hh:00:14); Binance support says up to a minute",
     "closing below min notional": "futures error -4164 exempts reduce-only orders, and hummingbot issue 7094 "
@@ -140,6 +145,7 @@ BINANCE = Venue(
     name=NAME,
     wallets={Kind.SPOT: "spot", Kind.LINEAR: "linear", Kind.INVERSE: "inverse"},
     fees=_FEES,
+    discount=FeeDiscount("BNB", {Kind.SPOT: 0.25, Kind.LINEAR: 0.10}, SOURCES["fee discount"]),
     borrow=BorrowRule(charge_at_borrow=True, mark_offset_ms=0, compounds=False),
     settlement_grace_ms=15_000,
     closing_may_be_below_min_notional=_CLOSING,

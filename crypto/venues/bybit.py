@@ -21,6 +21,8 @@ SOURCES: Mapping[str, str] = {
     "fees linear": f"{_FEE_TABLE}; VIP0 as in Lean's BybitFuturesFeeModel (2026-08-21)",
     "fees inverse": f"{_FEE_TABLE}: one table for all perpetuals and futures",
     "fee currency": "charged in the asset bought: Bybit help article 'Spot Trading: Fees Explained' (2024-11-12)",
+    "fee discount": "NONE for us: fees can be paid in MNT, but not those of API orders: Bybit help article 'FAQ - "
+    "Paying Trading Fees with MNT' (2025-10-14)",
     "borrow": "interest each hour at five past on the amount borrowed then: Bybit API docs, account/repay (commit "
     "072c197d, 2026-07-24). Interest is taken from the coin's equity, whose shortfall is the loan: it compounds",
     "settlement grace": "NOT KNOWN: no published grace was found, so 0: the position at the settlement instant counts",
@@ -130,6 +132,7 @@ BYBIT = Venue(
     name=NAME,
     wallets={Kind.SPOT: "unified", Kind.LINEAR: "unified", Kind.INVERSE: "unified"},
     fees=_FEES,
+    discount=None,
     borrow=BorrowRule(charge_at_borrow=False, mark_offset_ms=5 * 60_000, compounds=True),
     settlement_grace_ms=0,
     closing_may_be_below_min_notional=_CLOSING,

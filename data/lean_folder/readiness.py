@@ -10,6 +10,7 @@ from crypto.errors import DataError, RefusedError
 from crypto.instruments import Instrument, Kind
 from crypto.settings import PriceSource, Settings
 from crypto.units import HOUR_MS, iso, parse_iso, timeframe_ms
+from crypto.venues.discounts import fee_coins
 from crypto.venues.registry import instrument
 from data.lean_folder.layout import BORROW, CRYPTO, CRYPTO_FUTURE, check_valued_rightly, resolution_of, ticker
 from data.lean_folder.manifest import Manifest, Record, is_unchanged, read_manifest
@@ -59,6 +60,7 @@ def _own_manifest(root: Path) -> Manifest:
 
 def _instruments(settings: Settings) -> list[Instrument]:
     keys = dict.fromkeys(key for pair in settings.pairs for key in (pair.spot, pair.perp))
+    keys |= dict.fromkeys(coin.market for coin in fee_coins(settings))
     found = [instrument(key, settings.instruments) for key in keys]
     for item in found:
         check_valued_rightly(item)

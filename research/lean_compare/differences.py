@@ -9,7 +9,7 @@ from data.stored_run import StoredRun
 from research.lean_compare.cash_differences import equity_samples, equity_section, largest_first, payment_section
 from research.lean_compare.model import FEE, FILL, ORDER, Comparison, Difference, Section
 from research.lean_compare.order_differences import fee_differences, fill_differences, matched, order_difference
-from research.lean_compare.trades import engine_trades, instruments_of, lean_trades
+from research.lean_compare.trades import coin_prices, engine_trades, instruments_of, lean_trades
 
 
 def compare(lean: LeanResult, run: StoredRun, tolerance: float) -> Comparison:
@@ -19,7 +19,7 @@ def compare(lean: LeanResult, run: StoredRun, tolerance: float) -> Comparison:
     Lean traded an instrument that the run does not have; ``DataError`` for a fee that nothing prices.
     """
     traded = instruments_of(run)
-    theirs, ours = lean_trades(lean, traded), engine_trades(run, traded)
+    theirs, ours = lean_trades(lean, traded, coin_prices(run)), engine_trades(run, traded)
     pairs = list(matched(theirs, ours, timeframe_ms(run.settings.run.timeframe)))
     both = [(one, other) for one, other in pairs if one is not None and other is not None]
     latency = run.settings.execution.latency_ms

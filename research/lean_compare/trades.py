@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from crypto.errors import DataError, RefusedError
 from crypto.instruments import Instrument, Kind
+from crypto.venues.discounts import fee_coins
 from crypto.venues.registry import instrument
 from data.lean_codes import LeanSymbol
 from data.lean_results import LeanFill, LeanOrder, LeanResult
@@ -64,9 +66,34 @@ def instruments_of(run: StoredRun) -> dict[str, Instrument]:
     return {key: instrument(key, run.settings.instruments) for key in run.instruments}
 
 
-def lean_trades(result: LeanResult, traded: Mapping[str, Instrument]) -> tuple[Trade, ...]:
+@dataclass(frozen=True, slots=True)
+class CoinPrices:
+    """What the engine's ledger valued a coin that pays fees at: ``time_ms`` ascending, prices in account currency."""
+
+    time_ms: tuple[int, ...]
+    prices: tuple[float, ...]
+
+    def at(self, time_ms: int) -> float:
+        """The last price at or before ``time_ms``; the coin's price at the start before that."""
+        return self.prices[max(0, bisect_right(self.time_ms, time_ms) - 1)]
+
+
+def coin_prices(run: StoredRun) -> dict[str, CoinPrices]:
+    """Prices by coin that pays fees in a run: from its opening balance and every fee that it paid."""
+    found = {}
+    for coin in fee_coins(run.settings):
+        rows = [row for row in run.ledger if row["asset"] == coin.asset and row["amount"] != 0.0]
+        if rows:
+            prices = tuple(row["value"] / row["amount"] for row in rows)
+            found[coin.asset] = CoinPrices(tuple(row["time_ms"] for row in rows), prices)
+    return found
+
+
+def lean_trades(
+    result: LeanResult, traded: Mapping[str, Instrument], coins: Mapping[str, CoinPrices]
+) -> tuple[Trade, ...]:
     """Lean's orders; ``RefusedError`` for one in an instrument that is not among ``traded``."""
-    return tuple(_lean_trade(order, result, traded) for order in result.orders)
+    return tuple(_lean_trade(order, result, traded, coins) for order in result.orders)
 
 
 def find_instrument(symbol: LeanSymbol, traded: Mapping[str, Instrument]) -> Instrument | None:
@@ -78,7 +105,9 @@ def find_instrument(symbol: LeanSymbol, traded: Mapping[str, Instrument]) -> Ins
     return None
 
 
-def _lean_trade(order: LeanOrder, result: LeanResult, traded: Mapping[str, Instrument]) -> Trade:
+def _lean_trade(
+    order: LeanOrder, result: LeanResult, traded: Mapping[str, Instrument], coins: Mapping[str, CoinPrices]
+) -> Trade:
     item = find_instrument(order.symbol, traded)
     if item is None:
         raise RefusedError(
@@ -96,19 +125,23 @@ def _lean_trade(order: LeanOrder, result: LeanResult, traded: Mapping[str, Instr
         limit_price=order.limit_price,
         outcome=_OUTCOMES[order.status],
         reason=order.message if order.status == "invalid" else "",
-        executions=tuple(_lean_execution(fill, item, order, result) for fill in order.fills),
+        executions=tuple(_lean_execution(fill, item, order, result, coins) for fill in order.fills),
     )
 
 
-def _lean_execution(fill: LeanFill, item: Instrument, order: LeanOrder, result: LeanResult) -> Execution:
+def _lean_execution(
+    fill: LeanFill, item: Instrument, order: LeanOrder, result: LeanResult, coins: Mapping[str, CoinPrices]
+) -> Execution:
     if fill.fee == 0.0 or fill.fee_currency == result.account_currency:
         fee = fill.fee
     elif fill.fee_currency == item.base:
         fee = fill.fee * fill.price
+    elif fill.fee_currency in coins:
+        fee = fill.fee * coins[fill.fee_currency].at(fill.time_ms)
     else:
         raise DataError(
             f"order {order.id} of Lean run {result.id} pays its fee in {fill.fee_currency}, which nothing here prices",
-            remedy=f"use a fee model that charges {result.account_currency} or {item.base}",
+            remedy=f"use a fee model that charges {result.account_currency} or {item.base}, or a coin of fees.discount",
         )
     return Execution(fill.time_ms, fill.quantity, fill.price, fee)
 

@@ -9,7 +9,7 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from crypto.result import BacktestResult
-from research.report import order_tables, tables
+from research.report import fee_coins, order_tables, tables
 from research.report.drawing import Figure
 from research.report.figures import build_figures, points_per_line
 from research.report.markup import coloured, key_value_table, synthetic_banner
@@ -168,6 +168,11 @@ def _tiles(result: BacktestResult) -> str:
     return f'<dl class="tiles" aria-label="Headline figures, {escape(currency(result))}">{items}</dl>'
 
 
+def _fee_coins(result: BacktestResult) -> str:
+    figures = result.summary.get("fee_coins")
+    return card("Fees in the venue's own coin", fee_coins.fee_coin_tables(figures), fee_coins.NOTE) if figures else ""
+
+
 def _body(result: BacktestResult, figures: Mapping[str, Figure]) -> str:
     calendar = funding_calendar(result.ledger, len(result.pair_names))
     content = {
@@ -187,6 +192,7 @@ def _body(result: BacktestResult, figures: Mapping[str, Figure]) -> str:
         + card("Funding by month", tables.funding_table(calendar, result.pair_names)),
         "trips": chart(figures["trips"]) + card("Every round trip", tables.trip_table(result), NO_SCRIPT),
         "orders": card("Orders and fills by instrument", order_tables.order_table(result), ORDER_NOTE)
+        + _fee_coins(result)
         + f'<div class="two">{card("By intent and status", order_tables.status_table(result))}'
         + f"{card('Why orders did not fill', order_tables.reason_table(result))}</div>",
         "data": card("Policies applied", tables.policy_table(result.policies)) + _data(result.provenance),

@@ -49,6 +49,13 @@ def test_people_get_one_venue(capsys: pytest.CaptureFixture[str]) -> None:
     assert "binance" not in shown
 
 
+def test_which_coin_pays_fees_is_a_fact(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["venues", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)["facts"]
+    known = {fact["venue"]: fact["known"] for fact in facts if fact["subject"] == "fee discount"}
+    assert known == {"binance": "paid in BNB: spot 25% off, linear 10% off", "bybit": "none"}
+
+
 def test_an_unknown_venue(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["venues", "--venue", "kraken"]) == 2
     assert "known: binance, bybit, okx, hyperliquid, dydx" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from crypto.compiled import is_enabled
 from crypto.market import Bars, InstrumentHistory, MarketHistory
 from crypto.pipeline.orders import OrderStatus
 from crypto.result import BacktestResult
-from crypto.settings import FirstLeg, GracePolicy, MissingPolicy, Settings, Style
+from crypto.settings import DiscountSettings, FirstLeg, GracePolicy, MissingPolicy, Settings, Style
 from crypto.units import HOUR_MS
 from research.backtest import run_backtest
 from tests.markets import (
@@ -26,6 +26,7 @@ from tests.markets import (
     START,
     digest,
     make_settings,
+    random_coin,
     random_market,
 )
 from tests.replay import assert_sound
@@ -63,9 +64,17 @@ class Case:
     delay_ms: int
     collateral_ratio: float
     resize_band: float
+    coins: float  # that pay fees, in each wallet of Binance that trades; 0: no discount
 
     def settings(self) -> Settings:
         pairs, wallets = PORTFOLIOS[self.portfolio]
+        discount = {}
+        if self.pays_in_coins:
+            wallets = {
+                name: {**held, "BNB": self.coins} if name.startswith("binance:") else held
+                for name, held in wallets.items()
+            }
+            discount["binance"] = DiscountSettings(enabled=True)
         return make_settings(
             pairs,
             wallets,
@@ -86,16 +95,24 @@ class Case:
             },
             borrow={"enabled": self.borrow, "missing_rate": MissingPolicy.SKIP},
             funding={"grace": self.grace},
-            fees={"spot_buy_fee_in_base": self.fee_in_base},
+            fees={"spot_buy_fee_in_base": self.fee_in_base, "discount": discount},
             transfers={"cross_venue": self.cross_venue, "delay_ms": self.delay_ms},
             portfolio={"collateral_ratio": self.collateral_ratio, "resize_band": self.resize_band},
         )
 
+    @property
+    def pays_in_coins(self) -> bool:
+        """Whether a discount is on: Bybit has none."""
+        return self.coins > 0.0 and any(name.startswith("binance:") for name in PORTFOLIOS[self.portfolio][1])
+
     def market(self) -> MarketHistory:
         pairs, _ = PORTFOLIOS[self.portfolio]
-        return random_market(
+        history = random_market(
             pairs, self.seed, hours=self.hours, gaps=self.gaps, interval=self.interval, volume=self.volume
         )
+        if not self.pays_in_coins:
+            return history
+        return replace(history, instruments=(*history.instruments, random_coin(self.seed, self.hours, self.gaps)))
 
 
 CASES = st.builds(
@@ -119,6 +136,7 @@ CASES = st.builds(
     delay_ms=st.sampled_from([1_000, 2 * HOUR_MS]),
     collateral_ratio=st.sampled_from([0.3, 0.5]),
     resize_band=st.sampled_from([0.0, 0.1]),
+    coins=st.sampled_from([0.0, 0.02, 1.0]),
 )
 
 
@@ -146,7 +164,7 @@ def assert_no_order_is_repeated(result: BacktestResult) -> None:
         portfolio=0, seed=3064658661, hours=48, gaps=0.05, interval=1, volume=20.0, blowout_bps=20.0,
         participation=0.01, style=Style.TAKER, first_leg=FirstLeg.PERP, latency_ms=0, timeout_bars=1, borrow=False,
         grace=GracePolicy.ADVERSE, fee_in_base=True, cross_venue=False, delay_ms=7_200_000, collateral_ratio=0.3,
-        resize_band=0.1,
+        resize_band=0.1, coins=0.0,
     )
 )  # fmt: skip
 @settings(max_examples=round(100 * SHARE))

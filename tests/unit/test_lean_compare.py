@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from crypto.errors import DataError, RefusedError, SettingsError
-from crypto.settings import Settings
+from crypto.settings import AccountModel, DiscountSettings, Settings
 from crypto.units import HOUR_MS
 from data.lean_codes import LeanSymbol
 from data.lean_flows import CashFlow
@@ -152,6 +152,26 @@ def test_a_fee_is_compared_in_account_currency(lean: LeanResult, run: StoredRun)
     assert compare(refill(lean, fee=3.5), run, 0.2).agree
     with pytest.raises(DataError, match="pays its fee in BNB"):
         compare(refill(lean, fee_currency="BNB"), run, TOLERANCE)
+
+
+def test_a_fee_in_a_venues_own_coin_counts_at_the_engines_price(lean: LeanResult, run: StoredRun) -> None:
+    # 0.01 BNB at 300 are 3 USDT, as the engine paid; at the opening price of 200 they would be 2
+    on = {"binance": DiscountSettings(enabled=True)}
+    wallets = {**run.settings.wallets, "binance:spot": {"USDT": 0.0, "BNB": 1.0}}
+    settings = replace(
+        run.settings, wallets=wallets, fees=replace(run.settings.fees, discount=on),
+        run=replace(run.settings.run, account=AccountModel.VENUE),
+    )  # fmt: skip
+    opening = {
+        **fee_row(0, "", "BNB", 0.0, 200.0, 1.0, 200.0), "flow": "opening", "time_ms": START - HOUR_MS, "order": None
+    }  # fmt: skip
+    paid = fee_row(1, PERP, "BNB", -1.0, PERP_PRICE, -0.01, -3.0)
+    ours = replace(run, settings=settings, ledger=[opening, run.ledger[0], paid])
+    theirs = refill(lean, fee=0.01, fee_currency="BNB")
+    assert compared(compare(theirs, ours, TOLERANCE))["fee"] == 2
+    assert not of(compare(theirs, ours, TOLERANCE), "fee")
+    (fee,) = of(compare(refill(lean, fee=0.02, fee_currency="BNB"), ours, TOLERANCE), "fee")
+    assert fee.amount == pytest.approx(3.0)
 
 
 def test_orders_that_only_one_side_sent(lean: LeanResult, run: StoredRun) -> None:

@@ -13,6 +13,8 @@ from crypto.errors import DataError, RefusedError, UsageError
 from crypto.settings import (
     BorrowSettings,
     DataSettings,
+    DiscountSettings,
+    FeeSettings,
     FundingSettings,
     PairSettings,
     PriceSource,
@@ -95,6 +97,21 @@ def test_missing_series_are_named(lake: Lake, root: Path) -> None:
     exported_without(lake, root, key("linear", "bars", "1h"))
     with pytest.raises(DataError, match="has no binance:linear:BTCUSDT bars 1h"):
         check_ready(root, on_last)
+
+
+def test_a_coin_that_pays_fees_needs_its_bars(lake: Lake, root: Path) -> None:
+    paying = replace(
+        SETTINGS,
+        wallets={"binance:spot": {"USDT": 1_000.0, "BNB": 1.0}},
+        fees=FeeSettings(discount={"binance": DiscountSettings(enabled=True)}),
+    )
+    with pytest.raises(DataError, match="the data folder has no binance:spot:BNBUSDT bars 1h"):
+        check_ready(root, paying)
+    times = T0 + np.arange(48, dtype=np.int64) * HOUR
+    prices = {name: np.full(48, 300.0) for name in ("open", "high", "low", "close", "volume")}
+    lake.write(key("spot", "bars", "1h", "BNBUSDT"), {"time_ms": times, **prices}, Provenance("made up"))
+    export(lake, root, ExportOptions())
+    assert check_ready(root, paying) == Period(T0, T0 + 2 * DAY)  # what the coin's bars leave of the run
 
 
 def test_funding_has_to_reach_the_end(lake: Lake, root: Path) -> None:

@@ -6,15 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from crypto.compiled import is_enabled
 from crypto.market import MarketHistory
-from crypto.settings import FirstLeg, MissingPolicy, Settings, Style
+from crypto.settings import DiscountSettings, FirstLeg, MissingPolicy, Settings, Style
 from research.backtest import run_backtest
-from tests.markets import BTC, BTC_INVERSE, ETH_BYBIT, PEPE, digest, make_settings, random_market
+from tests.markets import BTC, BTC_INVERSE, ETH_BYBIT, PEPE, digest, make_settings, random_coin, random_market
 
 PAIRS = [BTC, PEPE, BTC_INVERSE, ETH_BYBIT]
 WALLETS = {
@@ -25,21 +26,30 @@ WALLETS = {
 }
 STYLES = {
     "taker": {"style": Style.TAKER},
+    "taker, fees in coins": {"style": Style.TAKER},
     "maker": {"style": Style.MAKER_FIRST, "first_leg": FirstLeg.PERP, "leg_timeout_bars": 2},
 }
 
 
 def case(style: str) -> tuple[Settings, MarketHistory]:
     """Four pairs of every kind, gaps, thin volume, borrowed coins: a bit of everything."""
+    coins = {
+        name: {**held, "BNB": 0.05} for name, held in WALLETS.items() if name in ("binance:spot", "binance:linear")
+    }
+    in_coins = "coins" in style
     settings = make_settings(
         PAIRS,
-        WALLETS,
+        {**WALLETS, **coins} if in_coins else WALLETS,
         signal={"warmup_hours": 4.0, "holding_hours": 240.0, "forecast_half_life_hours": 8.0, "min_holding_hours": 2.0},
         slippage={"impact_bps": 10.0, "max_participation": 0.05},
         execution=STYLES[style],
         borrow={"enabled": True, "missing_rate": MissingPolicy.SKIP},
+        fees={"discount": {"binance": DiscountSettings(enabled=in_coins)}},
     )
-    return settings, random_market(PAIRS, 20_260_516, 96, gaps=0.03, interval=4, volume=200.0)
+    history = random_market(PAIRS, 20_260_516, 96, gaps=0.03, interval=4, volume=200.0)
+    if not in_coins:
+        return settings, history
+    return settings, replace(history, instruments=(*history.instruments, random_coin(7, 96, 0.03)))
 
 
 @pytest.mark.parametrize("style", STYLES)
