@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import ccxt
@@ -28,6 +30,8 @@ Parsed = TypeVar("Parsed")
 # An envelope's code stands among its first characters: 0 there means that the answer needs no second look.
 _OK_ENVELOPE = re.compile(rb'\s*\{\s*"(?:retCode|code)"\s*:\s*"?0"?\s*[,}]')
 _ENVELOPE_HEAD = 64
+_BANNED_UNTIL = re.compile(rb"banned until (\d{13})\b")
+_WORDS_HEAD = 1000
 
 
 class PassingError(Exception):
@@ -99,15 +103,19 @@ class Answers:
 
     def _pause(self, answer: Answer) -> float:
         """Seconds to stay away: what the venue says, else what its documents say of that status."""
+        usual_s = self._rest.pause_s.get(answer.status, min(self._rest.pause_s.values(), default=1.0))
         text = answer.headers.get("retry-after", "")
         if text.replace(".", "", 1).isdigit():
             return float(text)
+        until_s = _instant_s(text, answer.content)
+        if until_s is not None:
+            return max(usual_s, until_s - self._now_s())  # a clock that is ahead must not make it shorter than usual
         reset = answer.headers.get("x-bapi-limit-reset-timestamp", "")
         if reset.isdigit():
             ahead_s = int(reset) / 1000 - self._now_s()
             if 0 < ahead_s < self._longest_wait_s:
                 return ahead_s
-        return self._rest.pause_s.get(answer.status, min(self._rest.pause_s.values(), default=1.0))
+        return usual_s
 
     def _words(self, answer: Answer) -> str:
         text = short(answer.content.decode("utf-8", "replace")) or answer.reason
@@ -126,6 +134,14 @@ class Answers:
             ) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise PassingError(f"the answer is cut off or not JSON ({error})") from None
+
+
+def _instant_s(retry_after: str, content: bytes) -> float | None:
+    """Seconds since 1970 of a ``Retry-After`` that is a date (RFC 9110, 10.2.3), or of Binance's words for -1003."""
+    with suppress(ValueError):  # no date
+        return parsedate_to_datetime(retry_after).timestamp()
+    banned = _BANNED_UNTIL.search(content[:_WORDS_HEAD])
+    return int(banned[1]) / 1000 if banned else None
 
 
 def refuse_html(answer: Answer, wanted: str) -> None:

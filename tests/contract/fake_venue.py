@@ -92,6 +92,7 @@ class FakeVenue:
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     key_refused: bool = False
     retry_after: str = "7200"
+    ban_words: str = "IP banned"
     headers: dict[str, str] = field(default_factory=dict)
     port: int = 0
 
@@ -116,7 +117,7 @@ class FakeVenue:
             await asyncio.sleep(self.delay_s)
         fault = self._fault(request.path)
         if fault:
-            return await misbehave(fault, request, self._answer(request, query), self.retry_after)
+            return await misbehave(fault, request, self._answer(request, query), self)
         return self._answer(request, query)
 
     def _fault(self, path: str) -> str:
@@ -429,7 +430,7 @@ def envelope(result: Any, now: int) -> dict[str, Any]:
 HTML = "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body></body></html>"
 
 
-async def misbehave(fault: str, request: web.Request, answer: web.Response, retry_after: str) -> web.StreamResponse:
+async def misbehave(fault: str, request: web.Request, answer: web.Response, venue: FakeVenue) -> web.StreamResponse:
     """The answer in a way that venues and networks have answered."""
     body = answer.body if isinstance(answer.body, bytes) else b""
     if fault == "hang":
@@ -442,7 +443,7 @@ async def misbehave(fault: str, request: web.Request, answer: web.Response, retr
         return web.Response(body=body[: len(body) // 2], content_type="application/json")
     if fault in ("duplicates", "reversed", "wrong range"):
         return web.json_response(disordered(fault, json.loads(body)))
-    return refusals(retry_after)[fault]
+    return refusals(venue)[fault]
 
 
 def disordered(fault: str, rows: list[Any]) -> list[Any]:
@@ -454,13 +455,13 @@ def disordered(fault: str, rows: list[Any]) -> list[Any]:
     return [{**row, "fundingTime": row["fundingTime"] - 4000 * DAY} for row in rows]
 
 
-def refusals(retry_after: str) -> dict[str, web.Response]:
+def refusals(venue: FakeVenue) -> dict[str, web.Response]:
     """Answers that have nothing to do with what was asked."""
     reply = web.json_response
     too_many = {"code": -1003, "msg": "Too many requests"}
     return {
         "429": reply(too_many, status=429, headers={"Retry-After": "0.05"}),
-        "418": reply({"code": -1003, "msg": "IP banned"}, status=418, headers={"Retry-After": retry_after}),
+        "418": reply({"code": -1003, "msg": venue.ban_words}, status=418, headers={"Retry-After": venue.retry_after}),
         "403": web.Response(status=403, text="<html><title>403 Forbidden</title></html>", content_type="text/html"),
         "503": reply({"code": -1008, "msg": "Server is currently overloaded"}, status=503),
         "10006": reply({"retCode": 10006, "retMsg": "Too many visits!", "result": {}, "time": 0}),
