@@ -16,7 +16,6 @@ from crypto.market import MarketHistory
 from crypto.oracle_composite import ALTS, MAJORS, Rules, Status
 from crypto.settings import OracleKind, OracleSettings, PriceSource, Settings
 from crypto.simulator.setup import build
-from data.lean_market import load_lean_market
 from data.oracle_history import rules_of, status_of_perp, with_oracle
 from data.oracle_series import OracleRequest, rebuild
 from data.settings import load_settings, settings_as_mapping, settings_from_mapping
@@ -219,10 +218,6 @@ class TestMissing:
         message, remedy = self.refused(lake, SettingsError, sources={"XBT": SPOTS})
         assert message == "oracle.sources names XBT, which no pair trades"
         assert remedy == "assets of this run: BTC"
-
-    def test_a_run_on_lean_says_that_it_does_not_watch_it(self, tmp_path: Path) -> None:
-        with pytest.raises(SettingsError, match="oracle.enabled = true: a run on Lean does not watch"):
-            load_lean_market(tmp_path, settings_of())
 
 
 class TestProvenance:
