@@ -59,7 +59,7 @@ def replay(
     liquidity_gap: Annotated[
         str,
         typer.Option(
-            "--liquidity-gap", metavar=options.NUMBER, help="Fill of forced orders: 0 triggering mark, 1 bar's extreme."
+            "--liquidity-gap", metavar=NUMBER, help="Fill of forced orders: 0 triggering mark, 1 bar's extreme."
         ),
     ] = "0.3",
     data: Annotated[
