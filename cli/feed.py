@@ -28,7 +28,9 @@ from cli.output import writable_folder
 from crypto.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from data.feed.book_sync import BookReader
     from data.feed.feed import Feed, FeedOptions, FeedPlan
+    from data.feed.readback import FundingReader
 
 SOCKET_NAME = "feed.sock"
 ROWS_NAME = "rows"
@@ -237,18 +239,7 @@ async def _run(
     from data.feed.feed import Feed
 
     async with AsyncExitStack() as stack:
-        from data.feed.rest import RestClients
-
-        clients = await stack.enter_async_context(RestClients(rest_bases))
-        reader = book_reader = None
-        if settled:
-            from data.feed.funding_reader import RestFundingReader
-
-            reader = RestFundingReader(clients)
-        if options.book_levels:
-            from data.feed.book_reader import RestBookReader
-
-            book_reader = RestBookReader(clients)
+        reader, book_reader = await _readers(stack, rest_bases, settled=settled, books=options.book_levels > 0)
         feed = Feed(plans, options, reader, book_reader=book_reader)
         received: list[int] = []
         loop = asyncio.get_running_loop()
@@ -263,6 +254,20 @@ async def _run(
             showing.cancel()
             await asyncio.gather(showing, return_exceptions=True)
         return feed.status() | {"state": feed.engine.fingerprint()}, received[0] if received else 0
+
+
+async def _readers(
+    stack: AsyncExitStack, rest_bases: Mapping[str, str], *, settled: bool, books: bool
+) -> tuple[FundingReader | None, BookReader | None]:
+    """What is asked for over REST. ccxt, which that needs, is imported only then."""
+    if not (settled or books):
+        return None, None
+    from data.feed.book_reader import RestBookReader
+    from data.feed.funding_reader import RestFundingReader
+    from data.feed.rest import RestClients
+
+    clients = await stack.enter_async_context(RestClients(rest_bases))
+    return RestFundingReader(clients) if settled else None, RestBookReader(clients) if books else None
 
 
 def _stopped(number: int, received: list[int], feed: Feed) -> None:

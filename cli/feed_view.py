@@ -114,6 +114,9 @@ def summary(status: Mapping[str, Any]) -> Group:
     lines += [
         f"{cut['segment']}: cut {cut['torn_bytes']} torn bytes of an earlier run" for cut in recording["repaired"]
     ]
+    books = status["books"]
+    if books["held"]:
+        lines.append(f"{books['held']} order books, {books['updates'].get('gap', 0)} gaps")
     if status["never_heard"]:
         lines.append(f"never heard of: {_some(status['never_heard'])}; check the symbol")
     if status["rows"] is not None:

@@ -249,8 +249,11 @@ class Engine:
             self._changed.add(key)
             self.books.take(event, source.lacking_books, received_ns)
         elif isinstance(event, FundingSettled):
-            key = self._settle(event)
-            self.counts.settled_rates += 1
+            key = (event.venue, event.kind, event.symbol)
+            self.counts.settled_rates += not self.settlements.has(
+                key, event.settlement_ms
+            )  # OKX states it all the time
+            self._settle(event)
             self.keys.add(key)
             self._changed.add(key)
 

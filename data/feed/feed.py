@@ -12,7 +12,7 @@ from typing import Any
 
 from crypto.errors import CarryError
 from data.feed.backoff import AttemptLimit
-from data.feed.book_reader import BookReader, BookSynchroniser
+from data.feed.book_sync import BookReader, BookSynchroniser
 from data.feed.clock import FeedClock
 from data.feed.engine import Engine
 from data.feed.lock import take_lock

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data.feed.book_reader import BookReader
+from data.feed.book_sync import BookReader
 from data.feed.choice import adapters
 from data.feed.clock import FeedClock
 from data.feed.feed import Feed, FeedOptions, FeedPlan

@@ -102,6 +102,19 @@ async def test_half_open_socket_is_found_within_the_silence_limit(tmp_path: Path
 
 
 @pytest.mark.asyncio
+async def test_a_process_that_stood_still_does_not_take_that_for_the_venues_silence(tmp_path: Path) -> None:
+    async with VenueServer(heal) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+        await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
+        for _ in range(5):
+            time.sleep(0.4)  # the whole process stands still, for longer than the limit of 0.15 s
+            heard = feed.engine.counts.frames
+            await until(lambda heard=heard: feed.engine.counts.frames > heard + 1)
+        assert len(venue.attempts) == 1
+        await all_taken(venue, feed)
+    assert recorded(tmp_path) == venue.sent
+
+
+@pytest.mark.asyncio
 async def test_half_open_socket_of_a_quiet_stream_is_found_by_pings(tmp_path: Path) -> None:
     """On a route that may be quiet for ever pings, unanswered, tell within twice their 20 s: here 0.4 s."""
     first = binance_top("BTCUSDT", 1, 60_000.0, NOW)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
-from data.streams.book import LocalBook
+from data.streams.book import BookState, LocalBook
 from data.streams.events import BookDelta, BookSnapshot, Level
 from data.streams.verdict import Verdict
 
@@ -160,6 +161,25 @@ def test_a_lost_connection_empties_the_book() -> None:
     book.invalidate()
     assert (book.ready, book.top()) == (False, None)
     assert book.apply(delta(BYBIT, 101, 101)) is Verdict.NEEDS_SNAPSHOT
+
+
+def test_a_book_that_is_dumped_and_restored_goes_on_as_the_first_would() -> None:
+    waiting, ready, fresh = LocalBook(*USDM), LocalBook(*USDM), LocalBook(*USDM)
+    waiting.apply(delta(USDM, 95, 105, 94, bids=((99.5, 7.0),)))
+    ready.apply(snapshot(USDM, 100))
+    ready.apply(delta(USDM, 95, 105, 94))
+    fresh.apply(snapshot(USDM, 100))
+    for book, following, verdict, sequence in (
+        (waiting, snapshot(USDM, 100), Verdict.APPLIED, 105),
+        (ready, delta(USDM, 106, 108, 105), Verdict.APPLIED, 108),
+        (ready, delta(USDM, 106, 108, 104), Verdict.GAP, -1),  # not the first after its snapshot any more
+        (fresh, delta(USDM, 95, 105, 94), Verdict.APPLIED, 105),
+    ):
+        again = LocalBook.restored(msgspec.convert(msgspec.to_builtins(book.dump()), BookState))
+        assert again.dump() == book.dump()
+        assert again.apply(following) is verdict
+        assert again.sequence == sequence
+    assert waiting.bids(1) == ()  # the restored one is another book
 
 
 def test_a_book_takes_only_its_own_events() -> None:
