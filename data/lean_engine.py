@@ -22,7 +22,8 @@ VERSION = "2.5"
 FRAMEWORK = "net10.0"
 PYTHON = "3.11"
 _NEEDED_FILES = (DLL, "QuantConnect.Lean.Launcher.runtimeconfig.json", "QuantConnect.Common.dll", "AlgorithmImports.py")
-_NEEDED_PACKAGES = ("pandas", "wrapt")  # Lean's own PandasMapper imports both
+# Lean's own PandasMapper imports pandas and wrapt, main.py the rest.
+_NEEDED_PACKAGES = ("numba", "numpy", "pandas", "pyarrow", "wrapt")
 _SECONDS_FOR_A_QUESTION = 30
 
 
@@ -149,7 +150,7 @@ def _check_packages(venv: Path) -> None:
     missing = [name for name in _NEEDED_PACKAGES if not (folder / name).is_dir()]
     if missing:
         raise RefusedError(
-            f"the Python environment {venv} lacks {', '.join(missing)}, which Lean imports",
+            f"the Python environment {venv} lacks {', '.join(missing)}, which Lean and main.py import",
             remedy="install them there with pip, or name another environment with --python-venv",
         )
 

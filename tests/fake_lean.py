@@ -31,7 +31,7 @@ def make_launcher(folder: Path, version: str = "2.5.0.0", framework: str = "net1
 
 def make_venv(folder: Path, *packages: str) -> Path:
     """A Python environment that has these packages, as far as their folders go."""
-    for name in packages or ("pandas", "wrapt"):
+    for name in packages or ("numba", "numpy", "pandas", "pyarrow", "wrapt"):
         (folder / "lib" / "python3.11" / "site-packages" / name).mkdir(parents=True)
     return folder
 

@@ -79,7 +79,8 @@ def plan(
     skipped: list[Skipped] = []
     for key in chosen:
         try:
-            jobs.append(_job(lake, held, key, overrides, with_sources=with_sources))
+            as_source = with_sources and key.instrument not in symbols  # by its key it is asked for to be traded
+            jobs.append(_job(lake, held, key, overrides, as_source=as_source))
         except CarryError as error:
             if symbols and not isinstance(error, DataError):
                 raise
@@ -97,7 +98,7 @@ def _job(
     key: SeriesKey,
     overrides: Mapping[str, InstrumentSettings],
     *,
-    with_sources: bool,
+    as_source: bool,
 ) -> Job:
     quote, is_price_only = borrow_quote(key.symbol), False
     if key.series != BORROW:
@@ -105,7 +106,7 @@ def _job(
             quote = _valued(key, overrides).quote
         except (SettingsError, RefusedError):
             terms = contract_terms(key.venue, key.kind, key.symbol)
-            if not with_sources or terms is None or key.series not in _SOURCES:
+            if not as_source or terms is None or key.series not in _SOURCES:
                 raise
             quote, is_price_only = terms.quote, True
     sources = [key, *(mark_sources(held, key) if key.series == "funding" else ())]

@@ -96,6 +96,14 @@ def test_the_sample_goes_to_lean_and_back(exported: Run) -> None:
     assert exported("ingest", "lean", "nothing").code == 4
 
 
+def test_an_oracle_without_its_sources_is_refused_before_anything_runs(exported: Run) -> None:
+    for command in ("config", "backtest"):
+        refused = exported("lean", command, "--config", CONFIG, "--set", "oracle.enabled=true", "--json")
+        assert refused.code == 4
+        assert "fewer than oracle.quorum = 3" in refused.json["error"]
+        assert "carry lean export --config" in refused.json["remedy"]
+
+
 def test_config_renders_a_run(exported: Run) -> None:
     done = exported("lean", "config", "--config", CONFIG, "--set", "run.seed=9", "--end", "2024-03-01", "--json")
     assert done.code == 0, done.out

@@ -59,12 +59,15 @@ def run(
     names: dict[str, Any],
     before_data: Callable[[Any, datetime], None] = no_hook,
 ) -> None:
-    """All slices that the run's period holds; ``names`` maps the recording's names to securities."""
+    """All slices that the run's period holds; ``names`` maps the recording's names to securities.
+
+    The first is that of the bar which ends at the start, as recorded: no model is called for it.
+    """
     begin = algorithm.double_start - algorithm.double_warm_up
     is_first = True
     for recorded in slices:
         now = at(recorded["time"])
-        if now <= begin or now > algorithm.double_end:
+        if now < begin or now > algorithm.double_end:
             continue
         step(
             algorithm, now, {names[name]: bar_of(bar) for name, bar in recorded["bars"].items()}, is_first, before_data

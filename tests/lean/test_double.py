@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -147,3 +148,70 @@ def _let_time_pass(algorithm: Any, case: dict[str, Any], ticket: Any, spot: Any,
             assert algorithm.double_orders[-1].tag == case["events"][-1]["order"]["tag"]
             return
         engine.step(algorithm, now, bars, is_first=True)
+
+
+# -- what the engine's source says, and no recording shows ----------------------------------------------------------
+
+
+def test_keywords_go_to_leans_own_constructor_which_refuses_them() -> None:
+    class Own(lean.SecurityMarginModel):
+        def __init__(self, check: object) -> None:
+            super().__init__()
+            self.check = check
+
+    assert Own("by position").check == "by position"
+    with pytest.raises(TypeError, match="no constructor of Lean's takes check"):
+        Own(check="by name")
+
+
+def test_a_model_without_the_method_is_refused_when_it_is_set() -> None:
+    class Nothing(StockBrokerage):
+        def get_slippage_model(self, security: Any) -> Any:
+            return object()
+
+    algorithm = Recorder()
+    algorithm.set_brokerage_model(Nothing())
+    lean.SymbolPropertiesDatabase.entries = {
+        ("binance", "BTCUSDT", lean.SecurityType.CRYPTO): lean.SymbolProperties("", "USDT", 1, 0.01, 0.001, "BTCUSDT")
+    }
+    with pytest.raises(NotImplementedError, match="object lacks get_slippage_approximation"):
+        algorithm.add_crypto("BTCUSDT", lean.Resolution.HOUR, "binance")
+
+
+def test_an_order_during_warm_up_gets_an_invalid_ticket_and_no_event() -> None:
+    algorithm, _, perp = prepared(next(iter(cases().values())))
+    algorithm.set_start_date(engine.at("2030-01-01T00:00:00Z"))
+    assert algorithm.market_order(perp.symbol, 1.0).status == lean.OrderStatus.INVALID
+    assert algorithm.double_events == []
+
+
+def test_buying_power_is_asked_before_every_fill_of_a_resting_order() -> None:
+    algorithm, _, perp = prepared(next(iter(cases().values())))
+    ticket = algorithm.limit_order(perp.symbol, 1.0, perp.price - 1.0)
+    poor = lean.HasSufficientBuyingPowerForOrderResult(False, "none left")
+    perp.buying_power_model.has_sufficient_buying_power_for_order = lambda _: poor
+    lean.double_set_time(algorithm.time + timedelta(hours=1))
+    algorithm.double_scan()
+    assert ticket.status == lean.OrderStatus.INVALID
+
+
+def test_a_volume_of_zero_leaves_the_one_before() -> None:
+    _, _, perp = prepared(next(iter(cases().values())))
+    for volume, shown in ((5.0, 5.0), (0.0, 5.0), (2.0, 2.0)):
+        perp.double_take(lean.TradeBar(open=1.0, high=1.0, low=1.0, close=1.0, volume=volume))
+        assert perp.volume == shown
+
+
+@pytest.mark.parametrize(("key", "is_taken"), [("run/ledger.csv", True), ("v1.2/ledger.csv", False), ("a+b", False)])
+def test_the_object_store_takes_keys_of_its_own_pattern(key: str, is_taken: bool) -> None:
+    store = lean.QCAlgorithm().object_store
+    if is_taken:
+        assert store.save(key, "text")
+    else:
+        with pytest.raises(ValueError, match="path is not supported"):
+            store.save(key, "text")
+
+
+def test_what_no_decimal_holds_does_not_reach_lean() -> None:
+    with pytest.raises(OverflowError, match="nan is no decimal"):
+        lean.QCAlgorithm().plot("chart", "series", float("nan"))

@@ -125,6 +125,21 @@ def test_maintenance_margin_of_a_coin_margined_perp_is_in_account_currency(tmp_p
     assert found == pytest.approx(10_000.0 * (0.004 + closing))
 
 
+def test_tier_files_are_looked_for_below_the_project_wherever_lean_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, config, elsewhere = tmp_path / "project", tmp_path / "market.toml", tmp_path / "launcher"
+    for folder in (project, elsewhere):
+        folder.mkdir()
+    text = coin_margined(CONFIG.read_text(), project / "tiers.json").replace(str(project / "tiers.json"), "tiers.json")
+    config.write_text(text)
+    folder = write_folder(tmp_path / "lean", market(INVERSE), perp_key=INVERSE)
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setattr("main.ROOT", project)
+    algorithm = engine.new_algorithm(folder, {"config": str(config), **PERIOD})
+    assert algorithm.exchange.world.tiers[1, algorithm.exchange.world.legs[1].tier_first] == 0.004
+
+
 def test_a_spot_market_without_a_first_bar_cannot_price_coins(tmp_path: Path) -> None:
     rows = market(PERP)
     start = rows["spot"]["time_ms"] != 1_583_798_400_000  # 2020-03-10T00:00:00Z

@@ -289,6 +289,8 @@ def test_instruments_without_filters_are_exported_as_prices_where_an_oracle_want
     assert {str(keys[0]), str(keys[1])} <= {item.series for item in outcome.series}
     assert [item.name for item in outcome.skipped] == [str(keys[2])]  # funding is for trading
     assert not [key for key in read_properties(root) if key[0] == "atlantis"]
+    with pytest.raises(SettingsError, match="unknown venue 'atlantis'"):
+        run(lake, root, with_sources=True, symbols=("atlantis:spot:BTCUSDT",))  # asked for to be traded
     copy = back(root, tmp_path / "copy")
     for key in keys[:2]:
         assert copy.path(key).read_bytes() == lake.path(key).read_bytes()

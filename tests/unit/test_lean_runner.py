@@ -109,7 +109,7 @@ def test_an_unreadable_runtime_configuration_is_an_unknown_framework(
 
 def test_what_a_launcher_needs_is_named(tmp_path: Path, venv: Path, environment: dict[str, str]) -> None:
     folder = make_launcher(tmp_path / "launcher")
-    with pytest.raises(RefusedError, match="lacks wrapt"):
+    with pytest.raises(RefusedError, match="lacks numba, numpy, pyarrow, wrapt"):
         find_engine(folder, make_venv(tmp_path / "bare", "pandas"), environment)
     with pytest.raises(RefusedError, match="needs dotnet"):
         find_engine(folder, venv, {**environment, "PATH": str(tmp_path)})
