@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from crypto.ledger import COMPONENT_NAMES, Flow
-from crypto.market import MarketHistory
+from crypto.market import Floats, MarketHistory
 from crypto.oracle_composite import Status
 from crypto.pipeline.orders import Intent, OrderKind, OrderReason
 from crypto.pipeline.portfolio import Action
@@ -21,7 +22,17 @@ from crypto.simulator import state
 from crypto.simulator.fee_coin_figures import fee_coin_figures
 from crypto.simulator.setup import Names, Setup
 from crypto.simulator.state import COMPLETED, INSOLVENT, World
+from crypto.simulator.sums import sum_attribution
 from crypto.units import iso
+
+
+def _words(codes: type[IntEnum]) -> dict[int, str]:
+    """Codes of arrays as the words that records show."""
+    return {int(code): code.name.lower() for code in codes}
+
+
+_REASONS, _ORDER_REASONS = _words(Reason), _words(OrderReason)
+_ACTIONS, _INTENTS, _KINDS = _words(Action), _words(Intent), _words(OrderKind)
 
 
 def outcome(
@@ -37,7 +48,7 @@ def outcome(
     count = int(run.instant) + 1
     pairs, bar_ms = len(names.pairs), int(world.rules[0].bar_ms)
     time_ms = int(world.rules[0].start_ms) + np.arange(count, dtype=np.int64) * bar_ms
-    attribution = _by_pair(world, count)
+    attribution, wallet_attribution = _attribution(world, count)
     series = world.series[:count]
     trips = np.asarray(world.trips[: run.trip_rows]).copy()
     orders = np.asarray(world.orders[: run.order_rows]).copy()
@@ -55,7 +66,7 @@ def outcome(
         wallet_equity=wallet_equity,
         pair_pnl=_from_start(series[:, :, state.PNL]),
         attribution=attribution,
-        wallet_attribution=_by_wallet(world, count),
+        wallet_attribution=wallet_attribution,
         basis_bps=series[:, :, state.BASIS_BPS].copy(),
         carry_annual=series[:, :, state.CARRY_ANNUAL].copy(),
         spot_value=_from_start(series[:, :, state.SPOT_VALUE]),
@@ -86,23 +97,15 @@ def outcome(
     )
 
 
-def _by_pair(world: World, count: int) -> Any:
-    """Attribution per pair, then what no pair owns: (count, P + 1, C)."""
-    pairs = world.pairs.size
+def _attribution(world: World, count: int) -> tuple[Floats, Floats]:
+    """Attribution per pair, then what no pair owns: (count, P + 1, C); and per wallet: (count, W, C)."""
     table = world.attribution[:count]
-    result = np.empty((count, pairs + 1, table.shape[2]))
-    result[:, :pairs] = table[:, 0 : 2 * pairs : 2] + table[:, 1 : 2 * pairs : 2]
-    result[:, pairs] = table[:, 2 * pairs :].sum(axis=1)
-    return result
-
-
-def _by_wallet(world: World, count: int) -> Any:
-    """Attribution per wallet: what no leg owns and the legs that live there, (count, W, C)."""
-    legs = world.legs.size
-    result = world.attribution[:count, legs:].copy()
-    for leg in range(legs):
-        result[:, int(world.legs[leg].wallet)] += world.attribution[:count, leg]
-    return result
+    wallet_of = np.ascontiguousarray(world.legs.wallet)
+    pairs, components = world.pairs.size, table.shape[2]
+    by_pair = np.empty((pairs + 1, count, components)).swapaxes(0, 1)  # a pair's rows together: trips sum spans of them
+    by_wallet = np.empty((count, table.shape[1] - wallet_of.size, components))
+    sum_attribution(table, wallet_of, by_pair, by_wallet)
+    return by_pair, by_wallet
 
 
 def _from_start(values: Any) -> Any:
@@ -222,12 +225,15 @@ def _journal(world: World, names: Names) -> Iterator[dict[str, Any]]:
     orders = np.asarray(world.orders[: world.run[0].order_rows])
     context = _Context(orders["leg"].tolist(), orders["intent"].tolist(), orders["kind"].tolist(), names)
     columns = state.JOURNAL.names or ()
+    time_ms, time = -1, ""
     for values in np.asarray(world.journal[: world.run[0].journal_rows]).tolist():
         row = dict(zip(columns, values, strict=True))
         event = row["event"]
+        if row["time_ms"] != time_ms:
+            time_ms, time = row["time_ms"], iso(row["time_ms"])
         entry: dict[str, Any] = {
-            "time_ms": row["time_ms"],
-            "time": iso(row["time_ms"]),
+            "time_ms": time_ms,
+            "time": time,
             "event": state.JOURNAL_EVENTS[event],
         }
         if row["pair"] >= 0:
@@ -238,7 +244,7 @@ def _journal(world: World, names: Names) -> Iterator[dict[str, Any]]:
 
 def _signal(row: Any, _: _Context) -> dict[str, Any]:
     return {
-        "reason": Reason(int(row["reason"])).name.lower(),
+        "reason": _REASONS[row["reason"]],
         "direction": int(row["lots"]),
         "basis_bps": _number(row["price"] * 1e4),
         "expected_net_bps": _number(row["value"] * 1e4),
@@ -248,9 +254,9 @@ def _signal(row: Any, _: _Context) -> dict[str, Any]:
 
 def _decision(row: Any, _: _Context) -> dict[str, Any]:
     return {
-        "action": Action(int(row["order"])).name.lower(),
+        "action": _ACTIONS[row["order"]],
         "approved": bool(row["other"]),
-        "reason": Reason(int(row["reason"])).name.lower(),
+        "reason": _REASONS[row["reason"]],
         "spot_lots": int(row["value"]),
         "perp_lots": int(row["lots"]),
         "transfer": float(row["price"]),
@@ -262,8 +268,8 @@ def _order(row: Any, context: _Context) -> dict[str, Any]:
     return {
         "order": order,
         "instrument": context.instrument(order),
-        "intent": Intent(context.order_intent[order]).name.lower(),
-        "kind": OrderKind(context.order_kind[order]).name.lower(),
+        "intent": _INTENTS[context.order_intent[order]],
+        "kind": _KINDS[context.order_kind[order]],
         "lots": int(row["lots"]),
         "market_price": _number(row["price"]),
         "limit_price": _number(row["value"]),
@@ -287,7 +293,7 @@ def _order_end(row: Any, context: _Context) -> dict[str, Any]:
     return {
         "order": order,
         "instrument": context.instrument(order),
-        "reason": OrderReason(int(row["reason"])).name.lower(),
+        "reason": _ORDER_REASONS[row["reason"]],
         "unfilled_lots": int(row["lots"]),
     }
 
@@ -304,7 +310,7 @@ def _trip(row: Any, _: _Context) -> dict[str, Any]:
     return {
         "trip": int(row["order"]),
         "direction": int(row["lots"]),
-        "reason": Reason(int(row["reason"])).name.lower(),
+        "reason": _REASONS[row["reason"]],
         **({"pnl": float(row["price"])} if row["event"] == state.TRIP_CLOSED else {"notional": float(row["value"])}),
     }
 
@@ -325,7 +331,7 @@ def _forced(row: Any, context: _Context) -> dict[str, Any]:
 
 def _guard(row: Any, _: _Context) -> dict[str, Any]:
     return {
-        "reason": Reason(int(row["reason"])).name.lower(),
+        "reason": _REASONS[row["reason"]],
         "value": _number(row["price"]),
         "limit": _number(row["value"]),
     }
