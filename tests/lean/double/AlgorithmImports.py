@@ -12,9 +12,10 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
-from lean_enums import (
+import lean_securities
+from lean_enums import (  # noqa: F401 - some are only passed on
     AccountType,
     BrokerageMessageType,
     FileFormat,
@@ -36,152 +37,39 @@ from lean_fees import (  # noqa: F401 - some are only passed on
     OrderFee,
     OrderFeeParameters,
 )
+from lean_securities import (  # noqa: F401 - some are only passed on
+    NOW,
+    Cash,
+    CashBook,
+    Crypto,
+    CryptoFuture,
+    PythonData,
+    Security,
+    SecurityHolding,
+    Slice,
+    SubscriptionDataConfig,
+    SubscriptionDataSource,
+    Symbol,
+    SymbolProperties,
+    SymbolPropertiesDatabase,
+    TradeBar,
+    TradeBars,
+    decimal,
+    double_set_time,
+)
 
 
 class Globals:
     data_folder = ""
 
 
-_NOW = [datetime(1970, 1, 1)]
-
-
-def double_set_time(now: datetime) -> None:
-    """Set the engine's clock, naive UTC."""
-    _NOW[0] = now
-
-
 class TimeZones:
     UTC = "UTC"
-
-
-class _FromLean(type):
-    """What pythonnet does to classes of ours that derive from Lean's.
-
-    Arguments that fit no constructor of Lean's are ours, but keywords always go to it: ours must not be called by name.
-    """
-
-    def __call__(cls, *given: Any, **named: Any) -> Any:
-        if named and cls.__module__ not in ("AlgorithmImports", "lean_fees"):
-            raise TypeError(
-                f"no constructor of Lean's takes {', '.join(named)}, which {cls.__name__} was given by name"
-            )
-        return super().__call__(*given, **named)
 
 
 class BrokerageMessageEvent:
     def __init__(self, type: BrokerageMessageType, code: str, message: str) -> None:
         self.type, self.code, self.message = type, code, message
-
-
-class Symbol:
-    def __init__(self, ticker: str, security_type: SecurityType, market: str) -> None:
-        self.value = ticker
-        self.id = SimpleNamespace(market=market)
-        self.security_type = security_type
-
-
-class SymbolProperties:
-    def __init__(
-        self,
-        description: str,
-        quote_currency: str,
-        contract_multiplier: float,
-        minimum_price_variation: float,
-        lot_size: float,
-        market_ticker: str,
-        minimum_order_size: float | None = None,
-        price_magnifier: float = 1,
-        strike_multiplier: float = 1,
-    ) -> None:
-        self.quote_currency, self.contract_multiplier = quote_currency, contract_multiplier
-        self.minimum_price_variation, self.lot_size = minimum_price_variation, lot_size
-        self.minimum_order_size = minimum_order_size
-
-
-class SymbolPropertiesDatabase:
-    entries: ClassVar[dict[tuple[str, str, SecurityType], SymbolProperties]] = {}
-
-    @staticmethod
-    def from_data_folder() -> SymbolPropertiesDatabase:
-        return SymbolPropertiesDatabase()
-
-    def set_entry(self, market: str, symbol: str, security_type: SecurityType, properties: SymbolProperties) -> bool:
-        self.entries[market, symbol, security_type] = properties
-        return True
-
-
-def decimal(value: float) -> float:
-    """What becomes of a number on its way into C#: ``OverflowException`` there for what no decimal holds."""
-    if not math.isfinite(value):
-        raise OverflowError(f"{value!r} is no decimal")
-    return value
-
-
-class Cash:
-    def __init__(self, symbol: str, amount: float, conversion_rate: float) -> None:
-        self.symbol, self.amount, self.conversion_rate = symbol, decimal(amount), decimal(conversion_rate)
-
-    def add_amount(self, amount: float) -> float:
-        self.amount += decimal(amount)
-        return self.amount
-
-
-class CashBook(dict[str, Cash]):
-    def contains_key(self, symbol: str) -> bool:
-        return symbol in self
-
-
-class SecurityHolding:
-    def __init__(self) -> None:
-        self.quantity, self.average_price = 0.0, 0.0
-
-
-class Security:
-    def __init__(self, symbol: Symbol, properties: SymbolProperties, quote: Cash, base: Cash) -> None:
-        self.symbol, self.type, self.symbol_properties = symbol, symbol.security_type, properties
-        self.quote_currency, self.base_currency = quote, base
-        self.price, self.open, self.volume = 0.0, 0.0, 0.0
-        self.holdings = SecurityHolding()
-        self.fee_model: Any = None
-        self.fill_model: Any = None
-        self.slippage_model: Any = None
-        self.buying_power_model: Any = None
-        self.margin_interest_rate_model: Any = None
-        self.leverage = 1.0
-        self.bar: Any = None  # the last one, however old
-        self.bar_end = datetime(1970, 1, 1)
-
-    def double_take(self, bar: Any) -> None:
-        """A bar that ends now; a volume of zero leaves the one before, as in SecurityCache."""
-        self.bar, self.bar_end = bar, _NOW[0]
-        self.price, self.open, self.volume = bar.close, bar.open, bar.volume or self.volume
-
-
-class Crypto(Security):
-    pass
-
-
-class CryptoFuture(Security):
-    def is_crypto_coin_future(self) -> bool:
-        return self.symbol_properties.quote_currency not in ("USDT", "BUSD", "USDC")
-
-
-class TradeBar(SimpleNamespace):
-    pass
-
-
-class TradeBars(dict[Symbol, TradeBar]):
-    @property
-    def count(self) -> int:
-        return len(self)
-
-    def contains_key(self, key: Symbol) -> bool:
-        return key in self
-
-
-class Slice:
-    def __init__(self, bars: TradeBars) -> None:
-        self.bars = bars
 
 
 class Order:
@@ -196,7 +84,7 @@ class Order:
             limit,
         )
         self.tag, self.status, self.is_marketable = tag, OrderStatus.NEW, kind == OrderType.MARKET
-        self.security, self.placed = security, _NOW[0]
+        self.security, self.placed = security, NOW[0]
 
     @property
     def absolute_quantity(self) -> float:
@@ -274,18 +162,18 @@ class NullSlippageModel:
 NullSlippageModel.INSTANCE = NullSlippageModel()
 
 
-class ImmediateFillModel(metaclass=_FromLean):
+class ImmediateFillModel(metaclass=lean_securities.FromLean):
     """Fills at the last price with slippage; a limit when a later bar trades through it."""
 
     def market_fill(self, asset: Security, order: Order) -> OrderEvent:
-        event = OrderEvent(order, _NOW[0], OrderStatus.FILLED)
+        event = OrderEvent(order, NOW[0], OrderStatus.FILLED)
         side = 1.0 if order.quantity > 0 else -1.0
         event.fill_price = asset.price + side * decimal(asset.slippage_model.get_slippage_approximation(asset, order))
         event.fill_quantity = order.quantity
         return event
 
     def limit_fill(self, asset: Security, order: Order) -> OrderEvent:
-        event = OrderEvent(order, _NOW[0], order.status)
+        event = OrderEvent(order, NOW[0], order.status)
         bar, limit = asset.bar, order.limit_price
         if asset.bar_end <= order.placed:  # the last bar is older than the order, which is all that Lean asks
             return event
@@ -336,7 +224,7 @@ class MaintenanceMarginParameters:
         self.security, self.quantity = security, quantity
 
 
-class _PassingMargin(metaclass=_FromLean):
+class _PassingMargin(metaclass=lean_securities.FromLean):
     def has_sufficient_buying_power_for_order(
         self, parameters: HasSufficientBuyingPowerForOrderParameters
     ) -> HasSufficientBuyingPowerForOrderResult:
@@ -356,7 +244,7 @@ class CryptoFutureMarginModel(_PassingMargin):
         self.leverage = leverage
 
 
-class DefaultBrokerageModel(metaclass=_FromLean):
+class DefaultBrokerageModel(metaclass=lean_securities.FromLean):
     def __init__(self, account_type: AccountType = AccountType.MARGIN) -> None:
         self.account_type = account_type
 
@@ -365,33 +253,6 @@ class DefaultBrokerageModel(metaclass=_FromLean):
 
     def get_buying_power_model(self, security: Security) -> Any:
         return SecurityMarginModel()
-
-
-class SubscriptionDataSource:
-    def __init__(
-        self,
-        source: str,
-        transport_medium: SubscriptionTransportMedium,
-        format: FileFormat,
-    ) -> None:
-        self.source, self.transport_medium, self.format = source, transport_medium, format
-
-
-class PythonData(metaclass=_FromLean):
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self.value = 0.0
-
-    def __setitem__(self, index: str, value: Any) -> None:
-        self.values[index] = value
-
-    def __getitem__(self, index: str) -> Any:
-        return self.values[index]
-
-
-class SubscriptionDataConfig:
-    def __init__(self, symbol: Symbol) -> None:
-        self.symbol = symbol
 
 
 class _Portfolio:
@@ -452,15 +313,15 @@ class QCAlgorithm:
 
     @property
     def utc_time(self) -> datetime:
-        return _NOW[0].replace(tzinfo=UTC)
+        return NOW[0].replace(tzinfo=UTC)
 
     @property
     def time(self) -> datetime:
-        return _NOW[0]
+        return NOW[0]
 
     @property
     def is_warming_up(self) -> bool:
-        return _NOW[0] < self.double_start
+        return NOW[0] < self.double_start
 
     def get_parameters(self) -> dict[str, str]:
         return self.double_parameters
@@ -488,7 +349,7 @@ class QCAlgorithm:
         self._brokerage = model
 
     def set_benchmark(self, benchmark: Callable[[datetime], float]) -> None:
-        assert benchmark(_NOW[0]) == 0
+        assert benchmark(NOW[0]) == 0
 
     def add_crypto(
         self,
@@ -586,7 +447,7 @@ class QCAlgorithm:
             self._end(order, OrderStatus.INVALID, f"BrokerageModel declared unable to submit order: {text}")
         elif self._affordable(order):
             order.status = OrderStatus.SUBMITTED
-            self._emit(OrderEvent(order, _NOW[0], OrderStatus.SUBMITTED), order)
+            self._emit(OrderEvent(order, NOW[0], OrderStatus.SUBMITTED), order)
             if kind == OrderType.MARKET:
                 self.double_scan()  # of all pending orders, not only of this one
         return OrderTicket(self, order)
@@ -595,7 +456,7 @@ class QCAlgorithm:
         """Pending orders by number: buying power again, then the fill model, as BacktestingBrokerage.Scan does."""
         for order in self.double_pending():
             is_market = order.type == OrderType.MARKET
-            if not is_market and order.placed == _NOW[0]:
+            if not is_market and order.placed == NOW[0]:
                 continue
             if order.status not in OPEN_STATES or not self._affordable(order):
                 continue
@@ -619,7 +480,7 @@ class QCAlgorithm:
 
     def _end(self, order: Order, status: OrderStatus, message: str = "") -> None:
         order.status = status
-        self._emit(OrderEvent(order, _NOW[0], status, message), order)
+        self._emit(OrderEvent(order, NOW[0], status, message), order)
 
     def _emit(self, event: OrderEvent, order: Order) -> None:
         event.ticket = OrderTicket(self, order)
