@@ -72,6 +72,7 @@ RULES = np.dtype(
         ("naked_policy", "i8"),  # 0 flatten, 1 rehedge, 2 wait
         ("naked_wait_ms", "i8"),
         ("margin_engine", "i8"),
+        ("shared_contracts", "i8"),  # some contract is the perp of several pairs
         ("liquidity_gap", "f8"),
         # execution and transfers
         ("latency_ms", "i8"),

@@ -12,6 +12,7 @@ from crypto.pipeline.portfolio import Target
 from crypto.simulator.clock import borrow_rate_at
 from crypto.simulator.fee_coins import base_fee_rate
 from crypto.simulator.fills import LOT_TOLERANCE
+from crypto.simulator.margin_check import net_lots
 from crypto.simulator.posting import note
 from crypto.simulator.state import (
     FILL,
@@ -98,7 +99,7 @@ def _refusal(world: World, leg: int, request: Request, price: float) -> int:
     if minimum != _NONE:
         return minimum
     if row.kind != SPOT and rules.margin_engine == 1 and not request.reduce_only:
-        return _tier_refusal(world, leg, row.lots + request.lots, price)
+        return _tier_refusal(world, leg, net_lots(world, leg) + request.lots, price)
     if row.kind == SPOT and request.lots < 0 and -request.lots > max(0, row.lots):
         rate = borrow_rate_at(world, row.pair, run.time_ms)
         if world.pairs[row.pair].borrow_allowed == 0 or rate != rate:

@@ -228,11 +228,12 @@ class HostedRisk:
     def _border(self, leg: Any, distance: float) -> float:
         """The mark of a leg when all perps of its account have moved by ``distance`` against it; NaN: it says nothing.
 
-        Coins that back an account move by themselves, so there the bounds of the marks alone do not hold.
+        Coins that back an account move by themselves, and pairs of one contract are one position to the venue, so there
+        the bounds of each leg's mark do not hold.
         """
         if not self._checks:
             return math.inf if leg.lots < 0 else 0.0
-        if leg.unified == 1 or leg.kind == INVERSE:
+        if leg.unified == 1 or leg.kind == INVERSE or leg.shares_contract == 1:
             return math.nan
         return float(leg.value_price * (1.0 + distance if leg.lots < 0 else 1.0 - distance))
 

@@ -18,11 +18,14 @@ from crypto.simulator.fills import book_perp
 from crypto.simulator.margin_check import (
     accounts_in_danger,
     collateral_at,
+    contract_share,
     first_shortfall,
     is_short_of_margin,
     maintenance_at,
     mark_on_the_way,
+    net_lots,
     notional_at,
+    profit_at,
     surplus_at,
     unit_of,
 )
@@ -105,11 +108,12 @@ def _cancel_orders(world: World, wallet: int, asset: int) -> None:
 
 @kernel
 def _largest(world: World, wallet: int, asset: int, way: float) -> int:
-    """The account's open perp leg with the largest maintenance margin; -1 when none is left."""
+    """The account's open perp leg with the largest maintenance margin; -1 when the venue sees no position."""
     found, most = -1, -1.0
     legs = world.legs
     for leg in range(1, legs.shape[0], 2):
-        if legs[leg].wallet == wallet and legs[leg].settle_asset == asset and legs[leg].lots != 0:
+        mine = legs[leg].wallet == wallet and legs[leg].settle_asset == asset
+        if mine and legs[leg].lots != 0 and contract_share(world, leg) > 0.0:
             needed = maintenance_at(world, leg, mark_on_the_way(world, leg, way))
             if needed > most:
                 found, most = leg, needed
@@ -134,7 +138,7 @@ def _close_step(world: World, leg: int, way: float, surplus: float, stage: int) 
     per_lot = notional_at(world, leg, 1, mark)
     cost = abs(price / mark - 1.0) + row.liquidation_fee
     first, end = row.tier_first, row.tier_end
-    size = abs(row.lots)
+    size = abs(net_lots(world, leg))
     lots = stage_lots(
         stage,
         surplus,
@@ -145,6 +149,7 @@ def _close_step(world: World, leg: int, way: float, surplus: float, stage: int) 
         world.tiers[1, first:end],
         world.tiers[2, first:end],
     )
+    lots = min(lots, abs(row.lots))
     lots = lots if row.lots < 0 else -lots
     equity = surplus + _maintenance_of_account(world, leg, way) - abs(lots) * per_lot * abs(price / mark - 1.0)
     asked = row.liquidation_fee * notional_at(world, leg, lots, price)
@@ -217,6 +222,17 @@ def _coins_behind(world: World, wallet: int, asset: int, way: float) -> tuple[bo
 
 
 @kernel
+def _offset_profit(world: World, leg: int, way: float) -> float:
+    """Profit of positions of several pairs in one contract that cancel out: to the venue they are realised."""
+    legs, total = world.legs, 0.0
+    for other in range(1, legs.shape[0], 2):
+        same = legs[other].wallet == legs[leg].wallet and legs[other].settle_asset == legs[leg].settle_asset
+        if same and legs[other].lots != 0:
+            total += profit_at(world, other, mark_on_the_way(world, other, way))
+    return float(total)
+
+
+@kernel
 def _take_over(world: World, leg: int, way: float) -> None:
     """Settle an account without positions: margin left goes to the fund where the venue keeps it, a deficit comes out.
 
@@ -224,7 +240,7 @@ def _take_over(world: World, leg: int, way: float) -> None:
     haircut, do not cover.
     """
     row = world.legs[leg]
-    balance = world.holdings[row.wallet, row.settle_asset].balance
+    balance = world.holdings[row.wallet, row.settle_asset].balance + _offset_profit(world, leg, way)
     unified, coins = _coins_behind(world, row.wallet, row.settle_asset, way)
     if unified and balance + coins >= -ROUNDING * abs(balance):
         return

@@ -29,15 +29,54 @@ def use_tiers_of(world: World, time_ms: int) -> None:
 
 
 @kernel
+def net_lots(world: World, leg: int) -> int:
+    """Position in the contract of a perp leg as the venue sees it: signed lots of all pairs that trade it."""
+    legs = world.legs
+    if legs[leg].shares_contract == 0:
+        return int(legs[leg].lots)
+    total = 0
+    for other in range(1, legs.shape[0], 2):
+        if legs[other].contract == legs[leg].contract:
+            total += legs[other].lots
+    return int(total)
+
+
+@kernel
+def contract_share(world: World, leg: int) -> float:
+    """The leg's share of its contract's net position, 0 where it lies against it: so shares of all legs sum to 1."""
+    legs = world.legs
+    if legs[leg].shares_contract == 0:
+        return 1.0
+    net, same = net_lots(world, leg), 0
+    if legs[leg].lots * net <= 0:
+        return 0.0
+    for other in range(1, legs.shape[0], 2):
+        if legs[other].contract == legs[leg].contract and legs[other].lots * net > 0:
+            same += legs[other].lots
+    return float(legs[leg].lots / same)
+
+
+@kernel
+def _coins_of_contract(world: World, leg: int) -> float:
+    """Value of the coins behind all pairs of the leg's contract in a unified wallet, per unit of their rise."""
+    legs, total = world.legs, 0.0
+    for other in range(1, legs.shape[0], 2):
+        if other == leg or (legs[leg].shares_contract == 1 and legs[other].contract == legs[leg].contract):
+            coins = collateral_coins(world, other) if legs[other].unified == 1 else 0.0
+            total += coins * legs[other - 1].value_price if coins != 0.0 else 0.0
+    return float(total)
+
+
+@kernel
 def rise_hurts(world: World, leg: int) -> bool:
     """Whether a rise of the leg's mark lowers the surplus of its account: through the perp and the coins behind it."""
     row = world.legs[leg]
-    coins = collateral_coins(world, leg) if row.unified == 1 else 0.0
+    coins = _coins_of_contract(world, leg) if row.unified == 1 else 0.0
     if coins == 0.0:
-        return bool(row.lots < 0)
-    size = row.lots * row.units_per_lot * row.value_price
+        return bool(net_lots(world, leg) < 0)
+    size = net_lots(world, leg) * row.units_per_lot * row.value_price
     rate = world.tiers[1, tier_column(world, leg, abs(size))] + row.closing_fee
-    return bool(size + coins * world.legs[leg - 1].value_price < rate * abs(size))
+    return bool(size + coins < rate * abs(size))
 
 
 @kernel
@@ -78,12 +117,15 @@ def tier_column(world: World, leg: int, size: float) -> int:
 
 @kernel
 def maintenance_at(world: World, leg: int, mark: float) -> float:
-    """Maintenance margin of the leg's position at ``mark``, closing fee included, in the margin asset."""
+    """Maintenance margin of the leg's position at ``mark``, closing fee included, in the margin asset.
+
+    Of several pairs in one contract each has its share of what the net position needs.
+    """
     row = world.legs[leg]
-    size = notional_at(world, leg, row.lots, mark)
+    size = notional_at(world, leg, net_lots(world, leg), mark)
     first, end = row.tier_first, row.tier_end
     needed = maintenance(size, world.tiers[0, first:end], world.tiers[1, first:end], world.tiers[2, first:end])
-    return float(needed + row.closing_fee * size)
+    return float((needed + row.closing_fee * size) * contract_share(world, leg))
 
 
 @kernel

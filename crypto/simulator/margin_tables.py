@@ -55,15 +55,25 @@ def margin_tables(
             legs[leg].table_next = legs[leg].table_first + 1
             _check_leverage(instrument.key, columns[int(legs[leg].table_first)], settings)
             _write_rules(legs, leg, instruments, settings)
-        perps = [instrument.key for instrument in instruments if instrument.kind is not Kind.SPOT]
-        notes.extend(
-            f"{key} is the perp of {perps.count(key)} pairs: each part stands in a tier of its own"
-            for key in sorted({key for key in perps if perps.count(key) > 1})
-        )
+        _find_shared(instruments, legs, notes)
     tables = np.zeros(max(1, len(rows)), TIER_TABLE).view(np.recarray)
     for index, (effective_ms, first, end) in enumerate(rows):
         tables[index].effective_ms, tables[index].first, tables[index].end = effective_ms, first, end
     return np.concatenate(columns, axis=1) if columns else np.zeros((len(TIER_COLUMNS), 1)), tables
+
+
+def _find_shared(instruments: Sequence[Instrument], legs: Any, notes: list[str]) -> None:
+    """Which legs are one position to the venue, because their pairs trade one contract in one wallet (one-way mode)."""
+    first: dict[str, int] = {}
+    for leg in range(1, len(instruments), 2):
+        key = instruments[leg].key
+        legs[leg].contract = first.setdefault(key, leg)
+        if legs[leg].contract != leg:
+            legs[leg].shares_contract = legs[first[key]].shares_contract = 1
+    notes.extend(
+        f"{key} is the perp of several pairs: its tier is that of their net position, as in one-way mode"
+        for key in sorted(key for key, leg in first.items() if legs[leg].shares_contract)
+    )
 
 
 def _tables(key: str, settings: Settings, book: TierBook, period: tuple[int, int], notes: list[str]) -> list[TierTable]:

@@ -118,6 +118,7 @@ def build(settings: Settings, market: MarketHistory, book: TierBook | None = Non
     start_ms, bar_ms = int(market.open_ms[0]), int(market.bar_ms)
     period = (start_ms, start_ms + bar_ms * int(market.open_ms.size))
     tiers, tier_tables = margin_tables(instruments, legs, settings, _with_shipped(book), period, notes)
+    rules[0].shared_contracts = int(legs.shares_contract.any())
     events, queue = adl_tables(instruments, legs, bars, tiers, tier_tables, (start_ms, bar_ms), settings)
     world = World(
         bars=bars,

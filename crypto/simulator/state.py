@@ -48,6 +48,8 @@ LEG = np.dtype(
         ("settle_end", "i8"),
         ("unified", "i8"),  # perp: its wallet also holds spot legs, whose coins back it
         ("collateral_ratio", "f8"),  # spot in a unified wallet: share of its value that backs perps
+        ("contract", "i8"),  # perp: first leg of the same contract and wallet; the venue sees them as one position
+        ("shares_contract", "i8"),  # perp: another pair has it, too
         ("stage", "i8"),  # perp: crypto.liquidation_stages.Stage
         ("at_equality", "i8"),  # perp: equity equal to maintenance liquidates
         ("closing_fee", "f8"),  # perp: fee rate that the venue adds to the maintenance rate

@@ -42,7 +42,7 @@ def stressed_surplus(world: World, leg: int, only: int, move: float) -> float:
         row = legs[other]
         if row.wallet != wallet or row.settle_asset != asset:
             continue
-        moved = move if only < 0 or only == other else 0.0
+        moved = move if only < 0 or world.legs[only].contract == row.contract else 0.0
         side = 1.0 if rise_hurts(world, other) else -1.0
         if row.unified == 1:
             total += coin_collateral(world, other) * (1.0 + side * moved)
@@ -105,7 +105,7 @@ def _linear_distance(world: World, leg: int, only: int) -> float:
 @kernel
 def liquidation_distance(world: World, leg: int, only: int) -> float:
     """Smallest adverse move (fraction, at most ``FARTHEST``) that brings the account of ``leg`` to maintenance."""
-    if world.legs[leg].kind != INVERSE:  # then so are all that settle in its asset
+    if world.legs[leg].kind != INVERSE and world.rules[0].shared_contracts == 0:  # then so are all of its asset
         found = _linear_distance(world, leg, only)
         if found == found:
             return found

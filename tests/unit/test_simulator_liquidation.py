@@ -216,6 +216,64 @@ class TestStages:
         assert result.perp_value[-1, 0] < -1000.0
 
 
+class TestOneContractOfTwoPairs:
+    """Spot on two venues, the perp of both is Binance's: to the venue that is one position, in one tier.
+
+    Tiers as above: 1 % to 500, 5 % less 20 to 800, then 10 % less 60; 300 in the perp wallet, everything at 100.
+    """
+
+    OTHER = ("bybit:spot:BTCUSDT", KEY)
+
+    def run(self, plans: Any, *prices: float) -> BacktestResult:
+        from crypto.simulator.loop import run_python  # noqa: PLC0415
+        from crypto.simulator.outcome import outcome  # noqa: PLC0415
+        from crypto.simulator.python_strategy import PythonPipeline  # noqa: PLC0415
+        from tests.markets import Script, market, perp, spot  # noqa: PLC0415
+
+        settings = make_settings(
+            [BTC, self.OTHER],
+            {**WALLETS, "bybit:unified": {"USDT": 1000.0}},
+            [1.0, 1.5],
+            margin={"engine": MarginEngine.VENUE, "liquidation_fee": {KEY: 0.02}, "liquidity_gap": 0.0},
+            fees={"override": {**NO_FEES, self.OTHER[0]: {"maker": 0.0, "taker": 0.0}}},
+            borrow={"enabled": True, "hourly_rate": {"bybit": {"BTC": 0.0}, "binance": {"BTC": 0.0}}},
+        )
+        walk = bars(path(*prices))
+        history = market(spot(BTC[0], walk), perp(KEY, walk, settlements([])), spot(self.OTHER[0], walk))
+        setup = build(settings, history, TestStages.TIERS)
+        script = Script({1.0: plans})
+        world = run_python(setup.world, PythonPipeline(signal_model=script, allocator=script, risk_guard=script))
+        return outcome(setup, world, history, settings, {}, {})
+
+    def test_two_shorts_stand_in_the_tier_of_their_sum(self) -> None:
+        """5 + 5 short: 300 + 10 (100 - P) = P - 60, as for one pair of 10; each alone it would be at 1340 / 10.5."""
+        result = self.run({0: enter(500_000, -50_000), 1: enter(5_000_000, -50_000)}, 1360 / 11 - 1e-6, 100.0)
+        assert events(result, "liquidation") == []
+        result = self.run({0: enter(500_000, -50_000), 1: enter(5_000_000, -50_000)}, 1360 / 11 + 1e-6, 100.0)
+        assert events(result, "liquidation")[0]["mark_price"] == pytest.approx(1360 / 11, rel=1e-9)
+        assert any("net position" in note for note in result.provenance["notes"])
+
+    def test_a_long_and_a_short_are_netted(self) -> None:
+        """9 short and 3 long: 300 + 6 (100 - P) = 0.6 P - 60 at P = 960 / 6.6; apart it would be at 960 / 6.93."""
+        plans = {0: enter(900_000, -90_000), 1: enter(-3_000_000, 30_000)}
+        assert events(self.run(plans, 960 / 6.6 - 1e-6, 100.0), "liquidation") == []
+        found = events(self.run(plans, 960 / 6.6 + 1e-6, 100.0), "liquidation")
+        assert found[0]["mark_price"] == pytest.approx(960 / 6.6, rel=1e-9)
+        assert found[0]["pair"] == "BTC binance"  # its short makes the net position
+
+    def test_a_whole_liquidation_closes_the_net_position_and_money_adds_up(self) -> None:
+        result = self.run({0: enter(900_000, -90_000), 1: enter(-3_000_000, 30_000)}, 200.0, 200.0)
+        assert sum(entry["lots"] for entry in events(result, "liquidation")) == 60_000
+        wallet = result.wallet_names.index("binance:linear")
+        assert result.wallet_equity[-1, wallet] == pytest.approx(0.0, abs=1e-6)
+        change = np.diff(result.equity)
+        np.testing.assert_allclose(result.attribution[1:].sum(axis=(1, 2)), change, rtol=1e-9, atol=1e-9)
+
+    def test_the_distance_is_that_of_the_net_position(self) -> None:
+        result = self.run({0: enter(500_000, -50_000), 1: enter(5_000_000, -50_000)}, 110.0, 110.0)
+        assert result.liquidation_distance[-1] == pytest.approx([1360 / 11 / 110 - 1] * 2, rel=1e-9)
+
+
 class TestNakedPolicy:
     PRICES = path(150.0, 150.0, 160.0, 160.0, 160.0)
 
