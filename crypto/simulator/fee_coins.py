@@ -42,12 +42,12 @@ def _note_shortage(world: World, leg: int, order: int, fee: float) -> None:
     """Journal that a wallet's coins have run short; from now on its pairs expect fees without a discount."""
     row = world.legs[leg]
     coin = world.coins[row.fee_coin]
-    held = world.holdings[row.wallet, coin.asset]
-    if held.short == 1:
+    if world.wallets[row.wallet].short == 1:
         return
-    held.short = 1
+    world.wallets[row.wallet].short = 1
+    held = world.holdings[row.wallet, coin.asset].treasury
     needed = fees.fee_in_coins(fee, row.discount, coin.price)
-    note(world, FEE_COIN_SHORT, row.pair, coin.asset, order, leg, coin.price, needed, held.treasury)
+    note(world, FEE_COIN_SHORT, row.pair, coin.asset, order, leg, coin.price, needed, held)
     for pair in range(world.pairs.shape[0]):
         if world.legs[2 * pair].wallet == row.wallet or world.legs[2 * pair + 1].wallet == row.wallet:
             world.pairs[pair].round_trip_cost = world.pairs[pair].usual_cost

@@ -33,8 +33,6 @@ LEG = np.dtype(
         ("maker", "f8"),
         ("taker", "f8"),
         ("fee_in_base", "i8"),
-        ("fee_coin", "i8"),  # row of World.coins that pays the leg's fees, -1: none
-        ("discount", "f8"),  # part of the fee that is let off when it does
         ("half_spread", "f8"),
         ("impact", "f8"),
         ("min_lots", "i8"),
@@ -83,6 +81,9 @@ LEG = np.dtype(
         ("flat_since_ms", "i8"),  # perp: when it last became flat, and since when Lean's hourly look sees it held
         ("held_since_ms", "i8"),
         ("order", "i8"),  # working order, -1: none
+        # fixed for the run, read at fills only
+        ("fee_coin", "i8"),  # row of World.coins that pays the leg's fees, -1: none
+        ("discount", "f8"),  # part of the fee that is let off when it does
     ],
     align=True,
 )
@@ -91,7 +92,6 @@ PAIR = np.dtype(
     [
         ("weight", "f8"),  # share of deployed capital, sums to one
         ("round_trip_cost", "f8"),  # fraction of notional, discounts off as long as the coin pays
-        ("usual_cost", "f8"),  # the same without discounts
         ("borrow_allowed", "i8"),
         ("direction", "i8"),  # +1 long spot, -1 short spot, 0 flat
         ("open_ms", "i8"),
@@ -142,6 +142,7 @@ PAIR = np.dtype(
         ("bars_seen", "i8"),
         ("spot_age", "i8"),  # bars since the leg last printed
         ("perp_age", "i8"),
+        ("usual_cost", "f8"),  # round_trip_cost without discounts
     ],
     align=True,
 )
@@ -210,7 +211,6 @@ HOLDING = np.dtype(
         ("notional", "f8"),  # as of the last measurement: their absolute notional, account currency
         ("collateral", "f8"),  # as of the last measurement: value of the coins that back them in a unified wallet
         ("stressed", "f8"),  # margin surplus of its perps at the bar's adverse extremes, in the asset
-        ("short", "i8"),  # 1: a coin that pays fees did not cover one here
     ],
     align=True,
 )
@@ -226,7 +226,13 @@ COIN = np.dtype(
     align=True,
 )
 
-WALLET = np.dtype([("venue", "i8")], align=True)
+WALLET = np.dtype(
+    [
+        ("venue", "i8"),
+        ("short", "i8"),  # 1: the coins that pay fees here did not cover one
+    ],
+    align=True,
+)
 
 JOURNAL = np.dtype(
     [

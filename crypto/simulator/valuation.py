@@ -74,7 +74,9 @@ def revalue(world: World, bar: int) -> None:
         known = price == price and legs[leg].value_price == legs[leg].value_price
         legs[leg].move = price - legs[leg].value_price if known else 0.0
     for coin in range(world.coins.shape[0]):
-        world.coins[coin].move = world.bars[legs.shape[0] + coin, bar, VALUE] - world.coins[coin].price
+        price = world.bars[legs.shape[0] + coin, bar, VALUE]
+        world.coins[coin].move = price - world.coins[coin].price
+        world.coins[coin].price = price
     _revalue_treasury(world)
     for pair in range(world.pairs.shape[0]):
         _revalue_spot(world, 2 * pair)
@@ -82,8 +84,6 @@ def revalue(world: World, bar: int) -> None:
     for leg in range(legs.shape[0]):
         if world.bars[leg, bar, VALUE] == world.bars[leg, bar, VALUE]:
             legs[leg].value_price = world.bars[leg, bar, VALUE]
-    for coin in range(world.coins.shape[0]):
-        world.coins[coin].price = world.bars[legs.shape[0] + coin, bar, VALUE]
 
 
 @kernel
@@ -94,9 +94,11 @@ def _revalue_treasury(world: World) -> None:
             if leg >= 0 and world.holdings[wallet, asset].treasury != 0.0:
                 change = world.holdings[wallet, asset].treasury * world.legs[leg].move
                 attribute_treasury(world, wallet, _COLLATERAL, change)
-            elif leg <= COIN_PRICED and world.holdings[wallet, asset].treasury != 0.0:
-                change = world.holdings[wallet, asset].treasury * world.coins[COIN_PRICED - leg].move
-                attribute_treasury(world, wallet, _COLLATERAL, change)
+    for coin in range(world.coins.shape[0]):
+        for wallet in range(world.holdings.shape[0]):
+            holding = world.holdings[wallet, world.coins[coin].asset]
+            if holding.price_leg == COIN_PRICED - coin and holding.treasury != 0.0:
+                attribute_treasury(world, wallet, _COLLATERAL, holding.treasury * world.coins[coin].move)
 
 
 @kernel
@@ -134,11 +136,9 @@ def asset_price(world: World, wallet: int, asset: int) -> float:
     leg = world.holdings[wallet, asset].price_leg
     if leg == -1:
         return 1.0
-    if leg == -2:
-        return math.nan
-    if leg <= COIN_PRICED:
-        return float(world.coins[COIN_PRICED - leg].price)
-    return float(world.legs[leg].value_price)
+    if leg >= 0:
+        return float(world.legs[leg].value_price)
+    return float(world.coins[COIN_PRICED - leg].price) if leg <= COIN_PRICED else math.nan
 
 
 @kernel
