@@ -318,7 +318,7 @@ async def test_bybit_a_snapshot_that_never_comes_ends_the_connection(tmp_path: P
         running(tmp_path, bybit_plan(venue.url, Channel.BOOK)) as feed,
     ):
         await until(lambda: shown(feed, TICKER))
-    assert reasons(tmp_path)[0] == "changes without their snapshot for 0.25 s"
+    assert reasons(tmp_path)[0] == "changes without their snapshot for 1.5 s"
 
 
 @pytest.mark.asyncio
