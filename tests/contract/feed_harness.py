@@ -1,8 +1,8 @@
 """A feed that runs against a server on the loopback, and what its recording and state say. Used by the feed's tests.
 
-The venue's times are shrunk by ``SCALE``: its silence limit of 3 s (Binance marks) becomes 0.9 s, which a venue here that
-speaks every 20 ms keeps even where the machine gives this process a twentieth of its time. Tests wait for conditions, and
-give up after ``PATIENCE`` seconds only.
+The venue's times are shrunk by ``SCALE``: its silence limit of 3 s (Binance marks) becomes 0.9 s, which a venue here
+that speaks every 20 ms keeps even where the machine gives this process a twentieth of its time. Tests wait for
+conditions, and give up after ``PATIENCE`` seconds only.
 """
 
 from __future__ import annotations
