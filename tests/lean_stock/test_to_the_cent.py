@@ -178,7 +178,7 @@ class EntryHours(Schedule):
     def __init__(self, orders: dict[int, tuple[float, float]]) -> None:
         self._orders = orders
 
-    def on_instant(self) -> None:
+    def on_hour(self, hour: int) -> None:
         quantity, limit_price = self._orders.get(int(self._world.run[0].time_ms), (0.0, math.nan))
         if quantity:
             self.trade(PERP, quantity, limit_price=limit_price)
