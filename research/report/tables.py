@@ -49,6 +49,12 @@ TRIP_COLUMNS: tuple[tuple[str, str, str, int, bool], ...] = (
     ("fees", "Fees", "number", 2, False),
     ("slippage", "Slippage", "number", 2, False),
 )
+# what the venue did by force: no column while it is nothing in every trip
+FORCED_TRIP_COLUMNS: tuple[tuple[str, str, str, int, bool], ...] = (
+    ("liquidation", component_name("liquidation"), "number", 2, False),
+    ("adl", component_name("adl"), "number", 2, False),
+    ("naked", component_name("naked"), "number", 2, False),
+)
 
 
 def attribution_table(result: BacktestResult) -> str:
@@ -146,16 +152,22 @@ def _by_year(calendar: FundingCalendar, sums: Floats) -> Iterable[tuple[int, Flo
         yield int(year), months
 
 
+def trip_columns(result: BacktestResult) -> tuple[tuple[str, str, str, int, bool], ...]:
+    """Columns of the round trips: the usual ones, and of the venue's forced ones those that are nonzero in a trip."""
+    forced = tuple(column for column in FORCED_TRIP_COLUMNS if np.any(result.trips[column[0]] != 0.0))
+    return TRIP_COLUMNS + forced
+
+
 def trip_rows(result: BacktestResult) -> str:
-    """The round trips as JSON for the page's script, one array per trip in the order of ``TRIP_COLUMNS``."""
-    columns = [
-        {"key": key, "kind": kind, "digits": digits, "sign": sign} for key, _, kind, digits, sign in TRIP_COLUMNS
-    ]
-    rows = [_trip_row(result, index) for index in range(len(result.trips))]
+    """The round trips as JSON for the page's script, one array per trip in the order of ``trip_columns``."""
+    shown = trip_columns(result)
+    columns = [{"key": key, "kind": kind, "digits": digits, "sign": sign} for key, _, kind, digits, sign in shown]
+    keys = [key for key, *_ in shown]
+    rows = [_trip_row(result, index, keys) for index in range(len(result.trips))]
     return json.dumps({"columns": columns, "rows": rows}, allow_nan=False, separators=(",", ":"))
 
 
-def _trip_row(result: BacktestResult, index: int) -> list[Any]:
+def _trip_row(result: BacktestResult, index: int, keys: Sequence[str]) -> list[Any]:
     trip = result.trips[index]
     known: dict[str, Any] = {
         "number": index + 1,
@@ -166,7 +178,7 @@ def _trip_row(result: BacktestResult, index: int) -> list[Any]:
         "pnl_bps": _rounded(trip["pnl"] / trip["notional"] * 1e4) if trip["notional"] > 0.0 else None,
         "reason": "still open" if trip["is_open"] else plain_words(Reason(int(trip["reason"])).name.lower()),
     }
-    return [known[key] if key in known else _rounded(trip[key]) for key, *_ in TRIP_COLUMNS]
+    return [known[key] if key in known else _rounded(trip[key]) for key in keys]
 
 
 def _rounded(value: float) -> float | None:
@@ -180,7 +192,7 @@ def trip_table(result: BacktestResult) -> str:
     options = "".join(f'<option value="{escape(name)}">{escape(name)}</option>' for name in result.pair_names)
     heads = "".join(
         f'<th scope="col"{" class=text" if kind == "text" else ""}><button type="button">{escape(title)}</button></th>'
-        for _, title, kind, _, _ in TRIP_COLUMNS
+        for _, title, kind, _, _ in trip_columns(result)
     )
     return (
         '<div class="controls">'

@@ -18,7 +18,7 @@ from research.report.order_tables import order_notional, order_table
 from research.report.page import render
 from research.report.periods import funding_calendar, monthly_sums, returns, total_of
 from research.report.style import DARK, LIGHT
-from research.report.tables import policy_table, trip_rows
+from research.report.tables import policy_table, trip_rows, trip_table
 from research.report.thinning import thin
 from research.report.words import MINUS, instant, money, number, percent, signed
 from tests.unit.report_fixture import HOUR, START, tiny_ledger, tiny_result, tiny_trips, two_year_result
@@ -386,6 +386,21 @@ def test_trips_are_listed_in_full_with_open_ones_marked() -> None:
     assert (first["pair"], first["direction"], first["reason"]) == ("BTC binance", "long", "funding flip")
     assert (first["pnl"], first["pnl_bps"], first["notional"]) == (5.0, 100.0, 500.0)
     assert (second["close_ms"], second["reason"], second["open_basis_bps"]) == (None, "still open", None)
+
+
+def test_what_the_venue_did_by_force_has_a_column_only_where_it_did_something() -> None:
+    trips = np.concatenate((tiny_trips(), tiny_trips()))
+    trips["liquidation"] = (-12.34567, 0.0)
+    trips["naked"] = (0.0, 7.5)
+    for changed, forced in ((trips, ["Liquidation", "Naked"]), (tiny_trips(), [])):
+        result = tiny_result(trips=changed)
+        listed = json.loads(trip_rows(result))
+        headings = re.findall(r"<button type=\"button\">(.*?)</button></th>", trip_table(result))
+        assert headings[headings.index("Slippage") + 1 :] == forced
+        assert len(headings) == len(listed["columns"]) == len(listed["rows"][0])
+    keys = [column["key"] for column in json.loads(trip_rows(tiny_result(trips=trips)))["columns"]]
+    rows = [dict(zip(keys, row, strict=True)) for row in json.loads(trip_rows(tiny_result(trips=trips)))["rows"]]
+    assert [(row["liquidation"], row["naked"]) for row in rows] == [(-12.3457, 0.0), (0.0, 7.5)]
 
 
 def test_thousands_of_trips_stay_compact() -> None:
