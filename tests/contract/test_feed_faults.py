@@ -20,6 +20,8 @@ import pytest
 
 from data.feed.clock import FeedClock
 from data.feed.feed import FeedPlan
+from data.feed.reading import RecordingReader
+from data.feed.segment import Kind
 from data.streams.protocol import Channel
 from tests.contract.feed_harness import (
     MARKS,
@@ -191,13 +193,34 @@ async def test_connection_is_replaced_before_the_venue_cuts_it_and_nothing_falls
     times = replace(NEVER_SILENT, rotate_share=1 / 200)
     async with VenueServer(cut_after_lifetime) as venue:
         moved = [replace(route, url=venue.url) for route in plan.routes]
+        began = asyncio.get_running_loop().time()
         async with running(tmp_path, FeedPlan(plan.protocol, moved, plan.expected), times) as feed:
             await until(lambda: field(feed, MARKS, "mark"))
             while len(venue.attempts) < 6:  # through several replacements
                 assert field(feed, MARKS, "mark") is not None
                 await asyncio.sleep(0.005)
-            assert all(later - earlier >= 0.3 for earlier, later in pairwise(venue.attempts))
+            # Each dial follows the one before by 0.3 s or more; on a slow machine it arrives later, never sooner.
+            assert all(at - began >= 0.3 * number for number, at in enumerate(venue.attempts))
     assert set(reasons(tmp_path)) == {"stopped"}
+    taken, ends = whole_channels(tmp_path)
+    assert len(taken) >= 5
+    for number, frames in taken.items():  # of each connection all up to the moment at which we left it
+        assert frames == venue.peers[number - 1].sent[: len(frames)]
+    for number, last in ends.items():
+        assert number + 1 not in taken or last > 0  # the next one had delivered before
+
+
+def whole_channels(folder: Path) -> tuple[dict[int, list[bytes]], dict[int, int]]:
+    """Recorded frames by connection, and how many frames of the next one stand before the end of each."""
+    frames: dict[int, list[bytes]] = {}
+    ahead: dict[int, int] = {}
+    for record in RecordingReader(folder / "out"):
+        if record.kind is Kind.FRAMES:
+            frames.setdefault(record.channel, []).extend(record.frames())
+        elif record.note()["note"] == "closed":
+            channel = record.note()["channel"]
+            ahead[channel] = len(frames.get(channel + 1, []))
+    return frames, ahead
 
 
 @pytest.mark.asyncio
@@ -341,11 +364,13 @@ async def test_clock_skew_of_ten_minutes_changes_no_value_and_is_said(
             await peer.send(binance_mark("BTCUSDT", time.time_ns() // 1_000_000 + 600_000, 60_000.0 + number))
             await asyncio.sleep(0.02)
 
-    async with VenueServer(ahead) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
+    async with VenueServer(ahead) as venue, running(tmp_path, binance_plan(venue.url), NEVER_SILENT) as feed:
         await until(lambda: (field(feed, MARKS, "mark") or 0.0) > 60_002.0)
         await until(lambda: "our clock is" in caplog.text)
         assert feed.status()["clocks"]["binance"]["least_apart_ms"] == pytest.approx(-600_000, abs=2_000)
         assert not is_stale(feed, MARKS)
+        await all_taken(venue, feed)
+    assert recorded(tmp_path) == venue.sent
     assert "s behind binance's: set it (NTP)" in caplog.text
 
 
