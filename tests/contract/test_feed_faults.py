@@ -22,7 +22,8 @@ from data.feed.clock import FeedClock
 from data.feed.feed import FeedPlan
 from data.feed.reading import RecordingReader
 from data.feed.segment import Kind
-from data.streams.protocol import Channel
+from data.streams.bybit import Bybit
+from data.streams.protocol import Channel, Subscription
 from tests.contract.feed_harness import (
     MARKS,
     NEVER_SILENT,
@@ -404,6 +405,44 @@ async def test_a_subscription_that_is_refused_or_never_acknowledged_is_tried_aga
         "subscription refused: error:handler not found",
         "subscription not acknowledged within 0.25 s",
     ]
+
+
+@pytest.mark.asyncio
+async def test_an_unknown_symbol_is_left_out_and_stops_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bybit refuses a whole request for one bad topic, and names it."""
+    asked: list[list[str]] = []
+
+    async def bybit(peer: Peer) -> None:
+        request = await peer.hear()
+        asked.append(request["args"])
+        bad = [topic for topic in request["args"] if "NOPE" in topic]
+        answer = {"success": not bad, "ret_msg": f"error:handler not found,topic:{bad[0]}" if bad else "",
+                  "req_id": request["req_id"], "op": "subscribe", "conn_id": "c"}  # fmt: skip
+        await peer.send(answer)
+        if not bad:
+            await peer.send(whole(1))
+        await peer.stay()
+
+    symbols = ("NOPEUSDT", "BTCUSDT", "NOPE2USDT")
+    async with VenueServer(bybit) as venue:
+        protocol = Bybit(venue.url)
+        routes = protocol.routes([Subscription("linear", Channel.PERP, symbols)])
+        plan = FeedPlan(protocol, routes, tuple(("bybit", "linear", symbol) for symbol in symbols))
+        async with running(tmp_path, plan, NEVER_SILENT) as feed:
+            await until(lambda: field(feed, TICKER, "mark") == 17_217.33)
+            assert feed.status()["routes"][0]["left_out"] == ["NOPE2USDT", "NOPEUSDT"]
+            assert feed.status()["never_heard"] == ["bybit:linear:NOPEUSDT", "bybit:linear:NOPE2USDT"]
+            assert is_stale(feed, "bybit:linear:NOPEUSDT")
+            await all_taken(venue, feed)
+    assert asked == [
+        ["tickers.NOPEUSDT", "tickers.BTCUSDT", "tickers.NOPE2USDT"],
+        ["tickers.BTCUSDT", "tickers.NOPE2USDT"],
+        ["tickers.BTCUSDT"],
+    ]
+    assert recorded(tmp_path) == venue.sent
+    assert "NOPEUSDT left out, as the venue refuses it" in caplog.text
 
 
 @pytest.mark.asyncio
