@@ -87,6 +87,9 @@ RestUrls = Annotated[
     list[str] | None,
     typer.Option("--rest-url", help="venue=http://host:port, asked in place of the venue (proxy, test server)."),
 ]
+BansLake = Annotated[
+    Path, typer.Option("--lake", help="Lake whose noted bans (of carry fetch) hold for settled rates and books, too.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the random part of waits between connection attempts.")]
 Recording = Annotated[Path, typer.Argument(help="Folder of a recording, or one of its segments.")]
 LakeOption = Annotated[Path, typer.Option("--lake", callback=writable_folder, help="Folder of the lake.")]
@@ -119,6 +122,7 @@ def feed(
     rest_url: RestUrls = None,
     settled: Settled = True,
     book: Book = None,
+    lake: BansLake = Path("data/lake"),
     seed: Seed = 1,
     json: JsonFlag = False,
 ) -> None:
@@ -142,7 +146,7 @@ def feed(
         book_levels=book or 0,
     )  # fmt: skip
     with logging_to_stderr():
-        status, stopped_by = asyncio.run(_run(plans, options, duration, rest_bases, settled=settled))
+        status, stopped_by = asyncio.run(_run(plans, options, duration, rest_bases, lake, settled=settled))
     interrupted = stopped_by == signal.SIGINT
     if not status["frames"] and not interrupted:
         raise _nothing_came(status)
@@ -232,6 +236,7 @@ async def _run(
     options: FeedOptions,
     duration: float | None,
     rest_bases: Mapping[str, str],
+    lake: Path,
     *,
     settled: bool,
 ) -> tuple[dict[str, Any], int]:
@@ -239,7 +244,7 @@ async def _run(
     from data.feed.feed import Feed
 
     async with AsyncExitStack() as stack:
-        reader, book_reader = await _readers(stack, rest_bases, settled=settled, books=options.book_levels > 0)
+        reader, book_reader = await _readers(stack, rest_bases, lake, settled=settled, books=options.book_levels > 0)
         feed = Feed(plans, options, reader, book_reader=book_reader)
         received: list[int] = []
         loop = asyncio.get_running_loop()
@@ -257,7 +262,7 @@ async def _run(
 
 
 async def _readers(
-    stack: AsyncExitStack, rest_bases: Mapping[str, str], *, settled: bool, books: bool
+    stack: AsyncExitStack, rest_bases: Mapping[str, str], lake: Path, *, settled: bool, books: bool
 ) -> tuple[FundingReader | None, BookReader | None]:
     """What is asked for over REST. ccxt, which that needs, is imported only then."""
     if not (settled or books):
@@ -265,8 +270,9 @@ async def _readers(
     from data.feed.book_reader import RestBookReader
     from data.feed.funding_reader import RestFundingReader
     from data.feed.rest import RestClients
+    from data.store.lake import Lake
 
-    clients = await stack.enter_async_context(RestClients(rest_bases))
+    clients = await stack.enter_async_context(RestClients(rest_bases, Lake(lake)))
     return RestFundingReader(clients) if settled else None, RestBookReader(clients) if books else None
 
 

@@ -117,6 +117,11 @@ def summary(status: Mapping[str, Any]) -> Group:
     books = status["books"]
     if books["held"]:
         lines.append(f"{books['held']} order books, {books['updates'].get('gap', 0)} gaps")
+    lines += [
+        f"{route['venue']} {route['route']}: refused and left out: {_some(route['left_out'])}; check the symbol"
+        for route in status["routes"]
+        if route["left_out"]
+    ]
     if status["never_heard"]:
         lines.append(f"never heard of: {_some(status['never_heard'])}; check the symbol")
     if status["rows"] is not None:

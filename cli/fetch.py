@@ -175,6 +175,7 @@ def fetch_markets(
 
     outcome = filters.fetch_markets(venue, kind, symbol or (), Lake(lake), _client_options(base_url), on_wait=note)
     emit_file(outcome, "instruments", json)
+    _end(is_partial=outcome.is_partial)
 
 
 def fetch_tiers(
@@ -197,6 +198,7 @@ def fetch_tiers(
         venue, kind, symbol or (), Lake(lake), _client_options(base_url), keys, on_wait=note
     )
     emit_file(outcome, "contracts", json)
+    _end(is_partial=outcome.is_partial)
 
 
 class _Asked:
@@ -262,7 +264,11 @@ def _series(asked: _Asked, base_url: str, credentials: Path | None, lake: Path, 
     emit_series(outcome, lake, json)
     if any(isinstance(entry.error, OutputError) for entry in outcome.series):
         raise typer.Exit(OutputError.exit_code)
-    if any(entry.status != "complete" for entry in outcome.series):
+    _end(is_partial=outcome.status != "complete")
+
+
+def _end(*, is_partial: bool) -> None:
+    if is_partial:
         raise typer.Exit(EXIT_PARTIAL)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import emit, note, out
+from crypto.errors import CarryError
 from crypto.units import iso
 
 if TYPE_CHECKING:
@@ -31,14 +32,14 @@ def emit_series(outcome: FetchOutcome, lake: Path, json: bool) -> None:
 
 
 def _plain(outcome: FetchOutcome, lake: Path) -> dict[str, Any]:
-    statuses = {entry.status for entry in outcome.series}
     return {
         "lake": str(lake),
-        "status": "complete" if statuses <= {"complete"} else "failed" if statuses == {"failed"} else "partial",
+        "status": outcome.status,
         "calls": outcome.calls,
         "waited_seconds": outcome.waited_s,
         "notes": list(outcome.notes),
         "series": [_plain_series(entry) for entry in outcome.series],
+        "left_out": [{"symbol": symbol, "error": _plain_error(error)} for symbol, error in outcome.left_out.items()],
     }
 
 
@@ -69,8 +70,12 @@ def _plain_series(entry: SeriesOutcome) -> dict[str, Any]:
             {"from": iso(gap.lo_ms), "to": iso(gap.hi_ms), "rows": gap.rows, "reason": gap.reason.value}
             for gap in entry.proof.gaps
         ],
-        "error": None if entry.error is None else {"message": entry.error.message, "remedy": entry.error.remedy},
+        "error": None if entry.error is None else _plain_error(entry.error),
     }
+
+
+def _plain_error(error: CarryError) -> dict[str, str]:
+    return {"message": error.message, "remedy": error.remedy}
 
 
 def _view(outcome: FetchOutcome, lake: Path) -> Group:
@@ -92,7 +97,12 @@ def _view(outcome: FetchOutcome, lake: Path) -> Group:
         counts = (expected, f"{entry.proof.got:,}", f"{missing:,}", f"{entry.tally.added:,}", f"{entry.tally.calls:,}")
         status = Text(entry.status.upper() if entry.status != "complete" else "complete", _COLOURS[entry.status])
         table.add_row(entry.key.symbol, *counts, f"{entry.tally.archive_files:,}", status)
-    return Group(title, table, *(line for entry in outcome.series for line in _explained(entry)))
+    for symbol in outcome.left_out:
+        table.add_row(symbol, "", "0", "", "0", "0", "0", Text("LEFT OUT", _COLOURS["failed"]))
+    words = [line for entry in outcome.series for line in _explained(entry)]
+    for symbol, error in outcome.left_out.items():
+        words += [Text(f"{symbol} was left out", style="bold"), *_error_words(error)]
+    return Group(title, table, *words)
 
 
 def _explained(entry: SeriesOutcome) -> list[Text]:
@@ -106,9 +116,12 @@ def _explained(entry: SeriesOutcome) -> list[Text]:
     if len(entry.proof.gaps) > _GAPS_SHOWN:
         lines.append(Text(f"  and {len(entry.proof.gaps) - _GAPS_SHOWN} more gaps: --json lists them", style="dim"))
     if entry.error is not None:
-        lines.append(Text(f"  {entry.error.message}", style="red"))
-        lines.append(Text(f"  what to do: {entry.error.remedy}"))
+        lines += _error_words(entry.error)
     return lines
+
+
+def _error_words(error: CarryError) -> list[Text]:
+    return [Text(f"  {error.message}", style="red"), Text(f"  what to do: {error.remedy}")]
 
 
 def emit_file(outcome: MarketsOutcome | TiersOutcome, noun: str, json: bool) -> None:

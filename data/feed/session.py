@@ -71,11 +71,15 @@ class FrameSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Why a connection ended. ``lived_seconds`` is None when it never opened; ``retry_after``: the venue's wish."""
+    """Why a connection ended. ``lived_seconds`` is None when it never opened; ``retry_after``: the venue's wish.
+
+    ``refusal``: the venue's words when it refused a subscription.
+    """
 
     reason: str
     lived_seconds: float | None
     retry_after_seconds: float | None = None
+    refusal: str = ""
 
 
 class Session:
@@ -127,7 +131,7 @@ class Session:
         finally:
             await self._hang_up(connection)
             self._sink.closed(self.channel, reason)
-        return Ended(reason, self._loop.time() - opened)
+        return Ended(reason, self._loop.time() - opened, refusal=self._refused)
 
     async def _dial(self) -> FrameConnection:
         return await open_connection(

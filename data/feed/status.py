@@ -61,4 +61,5 @@ def _route(feed: Feed, number: int) -> dict[str, Any]:
         "connected": any(channel.is_open for channel in channels),
         "attempts": supervisor.attempts,
         "reconnect_reason": supervisor.last_reason,
+        "left_out": sorted(supervisor.left_out),
     }

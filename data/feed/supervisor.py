@@ -11,6 +11,7 @@ from data.feed.backoff import AttemptLimit, Backoff
 from data.feed.options import FeedTimes
 from data.feed.session import Ended, FrameSink, Session
 from data.streams.protocol import Route, VenueProtocol
+from data.streams.reduced import named_symbols_of, without
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,11 @@ class _Running:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs sessions of one route for ever. ``limit`` is shared by all routes of the venue."""
+    """Runs sessions of one route for ever. ``limit`` is shared by all routes of the venue.
+
+    A symbol whose subscription is refused by name is left out of the next connection (``left_out``), so that the others
+    are heard; the connection after a good one asks for all again.
+    """
 
     route: Route
     protocol: VenueProtocol
@@ -37,6 +42,7 @@ class Supervisor:
     proxy: bool = True
     attempts: int = 0
     last_reason: str = ""
+    left_out: set[str] = field(default_factory=set)
     _backoff: Backoff = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +70,8 @@ class Supervisor:
             await asyncio.sleep(wait)
         self.limit.spend(loop.time())
         self.attempts += 1
-        session = Session(self.route, self.protocol, self.times, self.sink, proxy=self.proxy)
+        route = without(self.route, self.left_out) if self.left_out else self.route
+        session = Session(route or self.route, self.protocol, self.times, self.sink, proxy=self.proxy)
         lifetime = self.protocol.limits.lifetime_seconds
         replace_at = None if lifetime is None else loop.time() + lifetime * self.times.rotate_share
         return _Running(session, asyncio.create_task(session.run()), replace_at)
@@ -81,9 +88,21 @@ class Supervisor:
 
     async def _pause(self, ended: Ended) -> None:
         self.last_reason = ended.reason
+        self._leave_out(ended)
         wait = self._backoff.next_wait(ended.lived_seconds, ended.retry_after_seconds)
         log.warning("%s %s: %s; next attempt in %.1f s", *self._name(), ended.reason, wait)
         await asyncio.sleep(wait)
+
+    def _leave_out(self, ended: Ended) -> None:
+        if ended.lived_seconds is not None and ended.lived_seconds >= self.times.good_seconds:
+            self.left_out.clear()
+        named = named_symbols_of(self.route, ended.refusal)
+        if named and without(self.route, self.left_out | named) is not None:
+            self.left_out |= named
+            log.warning(
+                "%s %s: %s left out, as the venue refuses it: check the symbol; the others are subscribed without it",
+                *self._name(), ", ".join(sorted(named)),
+            )  # fmt: skip
 
     async def _replace(self, old: _Running) -> _Running:
         """Open a second connection and close the first once the second delivers, so that nothing falls between them."""
@@ -110,6 +129,7 @@ class Supervisor:
         """The replacement did not come about: stay with the old connection and try again later."""
         ended = failed.task.result() if failed.task.done() else Ended("the replacement stayed silent", None)
         await _stop(failed)
+        self._leave_out(ended)
         wait = self._backoff.next_wait(ended.lived_seconds, ended.retry_after_seconds)
         log.warning("%s %s: replacement failed, %s; next in %.1f s", *self._name(), ended.reason, wait)
         old.replace_at = asyncio.get_running_loop().time() + wait

@@ -33,11 +33,13 @@ class Ban(msgspec.Struct):
 
 
 class Bans:
-    """The bans of one venue in a file. ``now``: seconds of a clock that other processes share."""
+    """The bans of one venue in a file, which is read each time: a feed that runs for weeks hears of those of a fetch.
+
+    ``now``: seconds of a clock that other processes share.
+    """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self.path, self._now = path, now
-        self._held: dict[str, Ban] | None = None
 
     def left_s(self, host: str) -> float:
         """Seconds until that host may be called; 0 when it may be now. ``DataError`` names a damaged file."""
@@ -49,8 +51,8 @@ class Bans:
 
     def words(self, host: str) -> str:
         """``until 2026-01-31T00:00:00Z (HTTP 418 ...)`` of a host that is banned."""
-        ban = self._read()[host]
-        return f"until {ban.until} ({ban.said})"
+        ban = self._read().get(host)
+        return "until now" if ban is None else f"until {ban.until} ({ban.said})"
 
     def note(self, host: str, seconds: float, said: str) -> None:
         """Remember that ``host`` wants no call for ``seconds``; ended bans are dropped. ``OutputError`` as a write."""
@@ -61,20 +63,17 @@ class Bans:
         held = {name: ban for name, ban in self._read().items() if ban.until_ms > now}
         if host not in held or held[host].until_ms < until:
             held[host] = Ban(iso(until), until, now, said)
-        self._held = held
         write_bytes(self.path, msgspec.json.format(msgspec.json.encode(held), indent=1) + b"\n")
 
     def _read(self) -> dict[str, Ban]:
-        if self._held is None:
-            try:
-                self._held = msgspec.json.decode(self.path.read_bytes(), type=dict[str, Ban])
-            except FileNotFoundError:
-                self._held = {}
-            except msgspec.DecodeError as error:
-                raise DataError(
-                    f"{self.path} is damaged: {error}", remedy="delete it, if no ban of this address is running"
-                ) from error
-        return self._held
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, Ban])
+        except FileNotFoundError:
+            return {}
+        except msgspec.DecodeError as error:
+            raise DataError(
+                f"{self.path} is damaged: {error}", remedy="delete it, if no ban of this address is running"
+            ) from error
 
     def _now_ms(self) -> int:
         return int(1000 * self._now())

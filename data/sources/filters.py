@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from crypto.venues import registry
 from data.sources.bans import bans_of
 from data.sources.client import Client, ClientOptions
 from data.sources.endpoints.known import rest_of
-from data.sources.listings import all_listings, find_listings
+from data.sources.listings import Found, all_listings, find_listings
 from data.sources.wire.columns import Listing
 from data.store.atomic import write_text
 from data.store.lake import Lake
@@ -23,12 +23,16 @@ from data.store.lake import Lake
 
 @dataclass(frozen=True, slots=True)
 class MarketsOutcome:
-    """``path``: the file written. ``left_out``: symbol -> why it has no table. ``notes``: as in a fetch."""
+    """``path``: the file written. ``left_out``: symbol -> why it has no table. ``notes``: as in a fetch.
+
+    ``is_partial``: symbols that were asked for by name were left out.
+    """
 
     path: Path
     written: tuple[str, ...]
     left_out: dict[str, str]
     notes: tuple[str, ...]
+    is_partial: bool = False
 
 
 def fetch_markets(
@@ -51,23 +55,24 @@ def fetch_markets(
             remedy=f"fetch markets of {' or '.join(registry.VENUES)}",
         )
 
-    async def run() -> tuple[list[Listing], int, str]:
+    async def run() -> tuple[Found, int, str]:
         async with Client(rest, client_options, bans=bans_of(lake, venue), on_wait=on_wait) as client:
             await client.read_clock()
-            listed = await (find_listings(client, kind, symbols) if symbols else all_listings(client, kind))
-            return listed, await client.server_now_ms(), client.clock_words()
+            found = await find_listings(client, kind, symbols) if symbols else Found(await all_listings(client, kind))
+            return found, await client.server_now_ms(), client.clock_words()
 
-    listed, now_ms, words = asyncio.run(run())
-    return write_markets(listed, venue, kind, now_ms, lake, (words,) if words else ())
+    found, now_ms, words = asyncio.run(run())
+    outcome = write_markets(found, venue, kind, now_ms, lake, (words,) if words else ())
+    return replace(outcome, is_partial=bool(symbols and outcome.left_out))
 
 
 def write_markets(
-    listed: Sequence[Listing], venue: str, kind: str, now_ms: int, lake: Lake, notes: tuple[str, ...] = ()
+    found: Found, venue: str, kind: str, now_ms: int, lake: Lake, notes: tuple[str, ...] = ()
 ) -> MarketsOutcome:
     """Write the file of tables for those listings that trade, are no dated contracts, and have every filter."""
     tables: dict[str, str] = {}
-    left_out: dict[str, str] = {}
-    for listing in listed:
+    left_out = found.unknown_words
+    for listing in found.listings:
         reason = _why_not(listing)
         if reason:
             left_out[listing.symbol] = reason

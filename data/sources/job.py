@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +23,7 @@ from data.sources.faults import BanError, KeyRefusedError
 from data.sources.intake import Tally
 from data.sources.journal import Span, mark_note
 from data.sources.ledger import FOLDER
-from data.sources.listings import all_listings, find_listings, series_key
+from data.sources.listings import Found, all_listings, find_listings, refuse_nothing, series_key
 from data.sources.series import SETTLING_MS, SeriesFetch, SeriesOptions, Source
 from data.sources.spent import SpentFile
 from data.sources.wire.columns import Listing
@@ -77,12 +77,22 @@ class SeriesOutcome:
 
 @dataclass(frozen=True, slots=True)
 class FetchOutcome:
-    """Outcomes by symbol, and what holds for all: notes, calls sent, seconds that limits made us wait."""
+    """Outcomes by symbol, and what holds for all: notes, calls sent, seconds that limits made us wait.
+
+    ``left_out``: symbols of which nothing could be asked, with the reason; the others were fetched.
+    """
 
     series: tuple[SeriesOutcome, ...]
     notes: tuple[str, ...]
     calls: int
     waited_s: float
+    left_out: Mapping[str, CarryError] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """``complete`` when every symbol is, ``failed`` when every one of them failed, else ``partial``."""
+        statuses = {entry.status for entry in self.series} | ({"failed"} if self.left_out else set())
+        return "complete" if statuses <= {"complete"} else "failed" if statuses == {"failed"} else "partial"
 
 
 def fetch(
@@ -99,8 +109,8 @@ def fetch(
 
     ``on_start`` gets the milliseconds of history to come over all symbols, ``on_progress`` those proven meanwhile,
     ``on_wait`` words for people about a wait that limits or a ban cause.
-    ``UsageError`` for names and ranges that can't be; ``FetchError`` when the venue can't be asked at all or does not
-    know a symbol; ``RefusedError`` when another fetch of this venue writes to the lake; ``OutputError`` when the lake
+    ``UsageError`` for names and ranges that can't be; ``FetchError`` when the venue can't be asked at all or knows none
+    of the symbols; ``RefusedError`` when another fetch of this venue writes to the lake; ``OutputError`` when the lake
     can't be written.
     """
     rest = rest_of(request.venue)
@@ -143,26 +153,37 @@ async def _fetch(
 ) -> FetchOutcome:
     async with make_client() as client:
         await client.read_clock()
-        listings = await _listings(request, client)
+        found = await _found(request, client)
         lo, hi = await _range(request, client)
-        works = [_work(request, lake, client, listing, lo, hi, on_progress) for listing in listings]
+        works = [_work(request, lake, client, listing, lo, hi, on_progress) for listing in found.listings]
         on_start(sum(end - start for work in works for start, end in work.missing()))
         turns = asyncio.Semaphore(request.symbols_at_once)
         stop = _Stop()
         outcomes = await asyncio.gather(*(_run(work, turns, stop) for work in works))
         marks = mark_note([span for outcome in outcomes for span in outcome.sources])
         notes = tuple(words for words in (client.clock_words(), marks) if words)
-        return FetchOutcome(tuple(outcomes), notes, client.calls, client.limiter.waited_s)
+        return FetchOutcome(tuple(outcomes), notes, client.calls, client.limiter.waited_s, found.unknown)
 
 
-async def _listings(request: FetchRequest, client: Client) -> list[Listing]:
-    if not request.every_symbol:
+async def _found(request: FetchRequest, client: Client) -> Found:
+    """What is to be fetched; a symbol that the venue does not list, or no file can be named after, stops no other."""
+    if request.every_symbol:
+        listed = await all_listings(client, request.kind)
+        found = Found([entry for entry in listed if entry.is_trading and entry.is_perpetual])
+    else:
         in_archive = request.options.source is Source.ARCHIVE and bool(client.rest.archive_url)
         found = await find_listings(client, request.kind, request.symbols, ended=in_archive)
-        # One symbol in two spellings (BTCUSDT, BTC/USDT) is one series: two fetches of it would write over each other.
-        return list({entry.venue_id: entry for entry in found}.values())
-    listed = await all_listings(client, request.kind)
-    return [entry for entry in listed if entry.is_trading and entry.is_perpetual]
+    storable = Found([], found.unknown)
+    # One symbol in two spellings (BTCUSDT, BTC/USDT) is one series: two fetches of it would write over each other.
+    for listing in {entry.venue_id: entry for entry in found.listings}.values():
+        try:
+            series_key(listing, request.series, request.timeframe)
+        except UsageError as error:
+            storable.unknown[listing.symbol] = error
+        else:
+            storable.listings.append(listing)
+    refuse_nothing(storable.listings, storable.unknown)
+    return storable
 
 
 class _Stop:

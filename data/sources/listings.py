@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from crypto.errors import UsageError
+from crypto.errors import CarryError, UsageError
 from crypto.units import iso
 from data.sources.client import Client
 from data.sources.endpoints.base import MarketsRoute, SeriesRoute
@@ -14,6 +15,19 @@ from data.sources.wire.columns import Listing
 from data.store.pieces import instrument_symbol
 from data.store.rows import TIMED_SERIES
 from data.store.series import SeriesKey
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """``listings`` of what was asked for, in that order; ``unknown``: why each of the other symbols has none."""
+
+    listings: list[Listing]
+    unknown: dict[str, CarryError] = field(default_factory=dict)
+
+    @property
+    def unknown_words(self) -> dict[str, str]:
+        """Each unknown symbol with what is wrong and what to do, in one text."""
+        return {symbol: f"{error.message}; {error.remedy}" for symbol, error in self.unknown.items()}
 
 
 async def all_listings(client: Client, kind: str) -> list[Listing]:
@@ -31,45 +45,66 @@ async def all_listings(client: Client, kind: str) -> list[Listing]:
     return found
 
 
-async def find_listings(client: Client, kind: str, symbols: Sequence[str], *, ended: bool = False) -> list[Listing]:
-    """The listings of ``symbols``, in their order. ``UnknownSymbolError`` names the first that isn't there.
+async def find_listings(client: Client, kind: str, symbols: Sequence[str], *, ended: bool = False) -> Found:
+    """The listings of ``symbols``, and an error for each that isn't there; ``UnknownSymbolError`` when none is.
 
     With ``ended``, one that isn't there is taken for a contract that ended, known by its name only.
     """
     if kind == "asset":
-        return [asset_listing(client.rest.name, symbol) for symbol in symbols]
+        return Found([asset_listing(client.rest.name, symbol) for symbol in symbols])
     route = _markets_route(client, kind)
     listed = [] if route.one else await all_listings(client, kind)
-    found: list[Listing] = []
+    found = Found([])
     for symbol in symbols:
         try:
             if route.one:
                 asked = route.one(instrument_symbol(symbol))
                 listed, _ = await client.call(route.route, asked, lambda content: route.parse(content, kind))
-            found += pick(listed, [symbol], client, kind)
-        except UnknownSymbolError:
-            if not ended:
-                raise
-            found.append(ended_listing(client.rest.name, kind, symbol))
+            found.listings.append(pick(listed, symbol, client, kind))
+        except UnknownSymbolError as error:
+            if ended:
+                found.listings.append(ended_listing(client.rest.name, kind, symbol))
+            else:
+                found.unknown[symbol] = error
+    refuse_nothing(found.listings, found.unknown)
     return found
 
 
-def pick(listed: Sequence[Listing], symbols: Sequence[str], client: Client, kind: str) -> list[Listing]:
-    """Listings by our symbol or the venue's, the trading one first where a name was used twice."""
-    chosen = []
+def pick_all(listed: Sequence[Listing], symbols: Sequence[str], client: Client, kind: str) -> Found:
+    """As ``find_listings``, out of what was listed already."""
+    found = Found([])
     for symbol in symbols:
-        names = {symbol, instrument_symbol(symbol)}  # BTC/USDT is BTCUSDT
-        matches = [entry for entry in listed if not names.isdisjoint((entry.symbol, entry.venue_id))]
-        if not matches:
-            archive = "; of ended ones, --source archive has what is left" if client.rest.archive_url else ""
-            close = get_close_matches(symbol.upper(), [entry.symbol for entry in listed], n=3)
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            raise UnknownSymbolError(
-                f"{client.rest.name} lists no {kind} symbol {symbol!r} ({client.rest.markets[kind].route.path}){hint}",
-                remedy=f"symbols look like {client.rest.symbol_hint}{archive}",
-            )
-        chosen.append(max(matches, key=lambda entry: (entry.is_trading, entry.is_perpetual, entry.listed_ms or 0)))
-    return chosen
+        try:
+            found.listings.append(pick(listed, symbol, client, kind))
+        except UnknownSymbolError as error:
+            found.unknown[symbol] = error
+    refuse_nothing(found.listings, found.unknown)
+    return found
+
+
+def refuse_nothing(kept: Sequence[object], left_out: Mapping[str, CarryError]) -> None:
+    """When nothing was kept: raise the error of the only symbol, or one that names what is wrong with each."""
+    if kept or not left_out:
+        return
+    first, *others = left_out.values()
+    if not others:
+        raise first
+    raise type(first)("; ".join(error.message for error in left_out.values()), remedy=first.remedy)
+
+
+def pick(listed: Sequence[Listing], symbol: str, client: Client, kind: str) -> Listing:
+    """The listing by our symbol or the venue's, the trading one where a name was used twice."""
+    names = {symbol, instrument_symbol(symbol)}  # BTC/USDT is BTCUSDT
+    matches = [entry for entry in listed if not names.isdisjoint((entry.symbol, entry.venue_id))]
+    if not matches:
+        archive = "; of ended ones, --source archive has what is left" if client.rest.archive_url else ""
+        close = get_close_matches(symbol.upper(), [entry.symbol for entry in listed], n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise UnknownSymbolError(
+            f"{client.rest.name} lists no {kind} symbol {symbol!r} ({client.rest.markets[kind].route.path}){hint}",
+            remedy=f"symbols look like {client.rest.symbol_hint}{archive}",
+        )
+    return max(matches, key=lambda entry: (entry.is_trading, entry.is_perpetual, entry.listed_ms or 0))
 
 
 def asset_listing(venue: str, asset: str) -> Listing:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crypto.errors import UsageError
@@ -17,7 +17,7 @@ from data.sources.client import Client, ClientOptions
 from data.sources.endpoints.base import TiersRoute
 from data.sources.endpoints.known import RESTS, rest_of
 from data.sources.faults import FetchError
-from data.sources.listings import all_listings, pick
+from data.sources.listings import Found, all_listings, pick_all
 from data.sources.wire.columns import Listing, Tier
 from data.store.atomic import atomic_write
 from data.store.lake import Lake
@@ -30,13 +30,14 @@ _NAMELESS = "its symbol is not its base and quote, which the form of the file ne
 @dataclass(frozen=True, slots=True)
 class TiersOutcome:
     """``path``: the file written. ``written``: symbols with tiers. ``left_out``: symbol -> why not. ``notes``: as in a
-    fetch.
+    fetch. ``is_partial``: symbols that were asked for by name were left out.
     """
 
     path: Path
     written: tuple[str, ...]
     left_out: dict[str, str]
     notes: tuple[str, ...]
+    is_partial: bool = False
 
 
 def fetch_tiers(
@@ -58,21 +59,23 @@ def fetch_tiers(
         having = [f"{known.name} ({', '.join(known.tiers)})" for known in RESTS.values() if known.tiers]
         raise UsageError(f"{venue} has no tiers of {kind} to fetch", remedy=f"tiers come from {', '.join(having)}")
 
-    async def run() -> tuple[list[Listing], dict[str, list[Tier]], int, str]:
+    async def run() -> tuple[Found, dict[str, list[Tier]], int, str]:
         bans = bans_of(lake, venue)
         async with Client(rest, client_options, credentials, bans=bans, on_wait=on_wait) as client:
             await client.read_clock()
             listed = await all_listings(client, kind)
-            chosen = pick(listed, symbols, client, kind) if symbols else [entry for entry in listed if entry.is_trading]
-            tiers = await _tiers(client, rest.tiers[kind], chosen if symbols else [])
+            trading = Found([entry for entry in listed if entry.is_trading])
+            chosen = pick_all(listed, symbols, client, kind) if symbols else trading
+            tiers = await _tiers(client, rest.tiers[kind], chosen.listings if symbols else [])
             return chosen, tiers, await client.server_now_ms(), client.clock_words()
 
     chosen, tiers, now_ms, words = asyncio.run(run())
-    return write_tiers(chosen, tiers, venue, kind, now_ms, lake, (words,) if words else ())
+    outcome = write_tiers(chosen, tiers, venue, kind, now_ms, lake, (words,) if words else ())
+    return replace(outcome, is_partial=bool(symbols and outcome.left_out))
 
 
 def write_tiers(
-    listed: Sequence[Listing],
+    found: Found,
     tiers: Mapping[str, Sequence[Tier]],
     venue: str,
     kind: str,
@@ -82,8 +85,8 @@ def write_tiers(
 ) -> TiersOutcome:
     """Write the file of the listings that have tiers (by the venue's symbol)."""
     content: dict[str, list[dict[str, object]]] = {}
-    left_out: dict[str, str] = {}
-    for listing in listed:
+    left_out = found.unknown_words
+    for listing in found.listings:
         rows = tiers.get(listing.venue_id)
         unified = _unified(listing)
         if not listing.is_perpetual or not rows or not unified:

@@ -50,6 +50,7 @@ def test_json_is_one_object_with_the_proof(carry: Run) -> None:
     assert outcome.err == ""
     (series,) = outcome.json["series"]
     assert outcome.json["status"] == "complete"
+    assert outcome.json["left_out"] == []
     assert series | {"calls": 0} == {
         "series": "binance:linear:BTCUSDT funding", "status": "complete", "from": "2024-01-01T00:00:00Z",
         "to": "2024-04-01T00:00:00Z", "expected": 273, "rows": 273, "added": 273, "replaced": 0, "calls": 0,
@@ -119,6 +120,31 @@ def test_a_partial_fetch_is_named_and_has_its_exit_code(carry: Run, venue: FakeV
     again = carry("funding", *FUNDING, "--source", "rest")
     assert again.code == 0
     assert "73 rows added" in again.out
+
+
+def test_an_unknown_symbol_among_others_is_named_and_they_are_kept(carry: Run, venue: FakeVenue) -> None:
+    asked = ("--venue", "binance", "--symbol", "BTCUSD", "--symbol", "BTCUSDT", "--from", "2024-01-01")
+    outcome = carry("funding", *asked, "--to", "2024-02-01", "--json")
+    assert (outcome.code, outcome.json["status"]) == (4, "partial")
+    assert [(entry["series"], entry["rows"]) for entry in outcome.json["series"]] == [
+        ("binance:linear:BTCUSDT funding", 93)]  # fmt: skip
+    (left_out,) = outcome.json["left_out"]
+    assert left_out["symbol"] == "BTCUSD"
+    assert "binance lists no linear symbol 'BTCUSD' (GET /fapi/v1/exchangeInfo)" in left_out["error"]["message"]
+    shown = carry("funding", *asked, "--to", "2024-02-01")
+    assert shown.code == 4
+    assert ["BTCUSD", "0", "0", "0", "0", "LEFT", "OUT"] in [line.split() for line in shown.out.splitlines()]
+    assert "did you mean BTCUSDT?" in shown.out
+    assert "what to do: symbols look like BTCUSDT" in shown.out
+
+
+@pytest.mark.parametrize("series", ["markets", "tiers"])
+def test_a_file_without_a_symbol_that_was_asked_for_is_partial(carry: Run, series: str) -> None:
+    outcome = carry(series, "--venue", "bybit", "--symbol", "BTCUSDT", "--symbol", "NOPE", "--json")
+    assert outcome.code == 4
+    assert len(outcome.json["instruments" if series == "markets" else "contracts"]) == 1
+    assert "bybit lists no linear symbol 'NOPE'" in outcome.json["left_out"]["NOPE"]
+    assert Path(outcome.json["file"]).exists()
 
 
 def test_people_see_why(carry: Run, venue: FakeVenue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from crypto.errors import DataError
-from data.sources.bans import Bans
+from data.feed.book_reader import RestBookReader
+from data.feed.funding_reader import RestFundingReader
+from data.feed.readback import Wanted
+from data.feed.rest import RestClients
+from data.sources.bans import Bans, bans_of
 from data.sources.client import Client, ClientOptions
 from data.sources.endpoints.known import RESTS
 from data.sources.faults import BanError
@@ -185,3 +189,42 @@ def test_a_ban_of_the_archive_holds_back_no_other_host(venue: FakeVenue, fetched
     Bans(Path(lake.root) / ".fetch" / "binance.bans.json").note("data.binance.vision", 3600.0, "HTTP 429")
     (entry,) = fetched("binance", "funding", T0, T0 + 60 * DAY).series
     assert (entry.status, entry.error) == ("complete", None)
+
+
+def test_a_ban_that_another_process_notes_meanwhile_holds(bans: Callable[[], Bans]) -> None:
+    running = bans()
+    assert running.left_s(HOST) == 0.0
+    bans().note(HOST, 7200.0, "HTTP 418")
+    assert running.left_s(HOST) == 7200.0
+    running.path.unlink()  # a person knows better
+    assert running.left_s(HOST) == 0.0
+
+
+def test_a_feed_sends_nothing_while_a_ban_lasts_and_notes_its_own(venue: FakeVenue, lake: Lake) -> None:
+    """Settled rates and snapshots of books: a refusal is an error that is said, and asked again later."""
+    bans = bans_of(lake, "binance")
+    key = ("binance", "linear", "BTCUSDT")
+
+    async def read() -> None:
+        async with RestClients({"binance": venue.base}, lake) as clients:
+            await RestFundingReader(clients).settled(Wanted(key, T0 - HOUR, T0, T0 + HOUR))
+
+    async def book() -> None:
+        async with RestClients({"binance": venue.base}, lake) as clients:
+            await RestBookReader(clients).book(key)
+
+    banned(venue, "7200")
+    with pytest.raises(BanError, match="it wants no calls for 7200 s"):
+        asyncio.run(read())
+    assert bans.left_s(f"127.0.0.1:{venue.port}") > 7000.0
+    asked = len(venue.requests)
+    for call in (read, book):
+        with pytest.raises(BanError, match="wants no calls until .*HTTP 418"):
+            asyncio.run(call())
+    with pytest.raises(BanError, match="wants no calls until .*HTTP 418"):  # and a fetch knows of it
+        fetch_markets("binance", "linear", (), lake, ClientOptions(base=venue.base))
+    assert len(venue.requests) == asked
+    bans.path.unlink()
+    venue.always = {}
+    asyncio.run(read())
+    assert len(venue.requests) == asked + 1

@@ -249,6 +249,37 @@ def test_unknown_names(venue: FakeVenue, fetched: Fetch) -> None:
         fetched("bybit", "bars", T0, timeframe="8h")
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "word"), [("binance", "linear", "lists no"), ("binance", "spot", "Invalid symbol")]
+)
+def test_an_unknown_symbol_is_left_out_and_stops_no_other(
+    venue: FakeVenue, fetched: Fetch, lake: Lake, name: str, kind: str, word: str
+) -> None:
+    venue.markets = {"BTCUSDT": Market(), "ETHUSDT": Market()}
+    asked = ("BTCUSDT", "NOPE", "ETHUSDT", "NOWHERE")
+    outcome = fetched(name, "bars", T0, T0 + 30 * HOUR, kind=kind, symbols=asked)
+    assert outcome.status == "partial"
+    assert [(entry.key.symbol, entry.status, entry.proof.got) for entry in outcome.series] == [
+        ("BTCUSDT", "complete", 30), ("ETHUSDT", "complete", 30)]  # fmt: skip
+    assert list(outcome.left_out) == ["NOPE", "NOWHERE"]
+    for symbol, error in outcome.left_out.items():
+        assert word in error.message
+        assert symbol in error.message
+        assert error.remedy.startswith("symbols look like BTCUSDT")
+    with pytest.raises(UnknownSymbolError, match=r"NOPE.*; .*NOWHERE"):
+        fetched(name, "bars", T0, T0 + 30 * HOUR, kind=kind, symbols=("NOPE", "NOWHERE"))
+
+
+def test_a_listed_name_that_no_file_can_have_stops_no_other(venue: FakeVenue, lake: Lake) -> None:
+    """Venues list contracts with names outside of ASCII."""
+    venue.markets = {"BTCUSDT": Market(), "\u5e01USDT": Market()}
+    request = FetchRequest("binance", "bars", "linear", (), T0, T0 + 30 * HOUR, "1h", every_symbol=True)
+    outcome = fetch(request, lake, client_options=ClientOptions(base=venue.base))
+    assert [(entry.key.symbol, entry.status) for entry in outcome.series] == [("BTCUSDT", "complete")]
+    assert outcome.status == "partial"
+    assert "is not made of letters and digits" in outcome.left_out["\u5e01USDT"].message
+
+
 def test_a_range_before_listing(venue: FakeVenue, fetched: Fetch) -> None:
     (entry,) = fetched("binance", "funding", T0 - 300 * DAY, T0 - 100 * DAY, options=REST).series
     assert entry.error is not None

@@ -12,6 +12,7 @@ from crypto.venues import registry
 from crypto.venues.binance import BINANCE
 from data.instruments_file import read_instruments
 from data.sources.filters import write_markets
+from data.sources.listings import Found
 from data.sources.wire import binance
 from data.store.lake import Lake
 
@@ -21,7 +22,7 @@ def test_filters_of_a_recorded_exchange_info(shared_data: Path, tmp_path: Path) 
     content = gzip.decompress(path.read_bytes())
     raw = json.loads(content)["symbols"]
     listed, _ = binance.listings(content, "linear")
-    outcome = write_markets(listed, "binance", "linear", parse_iso("2026-03-31"), Lake(tmp_path))
+    outcome = write_markets(Found(listed), "binance", "linear", parse_iso("2026-03-31"), Lake(tmp_path))
     trading = {
         row["symbol"] for row in raw if row["status"] == "TRADING" and "PERPETUAL" in row["contractType"]
     }  # fmt: skip
