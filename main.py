@@ -52,7 +52,7 @@ class CarryAlgorithm(QCAlgorithm):
         self.order_desk = OrderDesk(self)
         self.exchange = HostedExchange(setup, self.order_desk.send)
         instruments = tuple(instrument(key, settings.instruments) for key in setup.names.instruments)
-        check_custom_series(data_folder, instruments, parameters.series)
+        check_custom_series(data_folder, instruments, parameters.series, settings)
         self.legs = LegBook(self.exchange, instruments)
         self.feed = BarFeed(self.exchange, self.legs, market, settings, self._decide)
         self.order_desk.connect(self.exchange, self.legs, self.feed)
@@ -62,7 +62,9 @@ class CarryAlgorithm(QCAlgorithm):
         self.risk_guard = LimitGuard(rules)
         self.post_trade = PostTrade(self, self.exchange, self.feed.end_ms - self.feed.start_ms)
         self._configure(settings.signal.warmup_hours)
-        self.series = VenueSeries(self, self.legs, parameters.series) if parameters.series else None
+        self.series = (
+            VenueSeries(self, self.legs, parameters.series, settings.oracle.unit) if parameters.series else None
+        )
 
     def _configure(self, warmup_hours: float) -> None:
         """Period, account and models. The warm-up lies inside the run's period, as it does on the embedded engine."""

@@ -85,6 +85,7 @@ def export(
     Example: carry lean export --symbol BTCUSDT --from 2024-01-01
     """
     from data.lean_folder import export as exporter
+    from data.oracle_history import oracle_requests
     from data.settings import load_settings
     from data.store.lake import Lake
 
@@ -97,6 +98,7 @@ def export(
         overrides=settings.instruments,
         lean_data=lean_data,
         with_sources=settings.oracle.enabled,
+        composites=oracle_requests(settings) if settings.oracle.enabled else (),
     )
     with console.progress("Exporting series", exporter.job_count(Lake(lake), options)) as advance:
         outcome = exporter.export(Lake(lake), out, options, advance)

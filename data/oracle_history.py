@@ -34,7 +34,7 @@ def with_oracle(market: MarketHistory, lake: SeriesStore, settings: Settings) ->
     oracle = settings.oracle
     if not oracle.enabled:
         return market
-    perps = list(dict.fromkeys(find_pair(item.spot, item.perp, settings.instruments).perp for item in settings.pairs))
+    perps = _perps(settings)
     _refuse_unknown_assets(oracle, perps)
     close_ms = market.open_ms + market.bar_ms
     found = {perp.base: _rebuilt(lake, perp.base, perps, market, settings) for perp in perps}
@@ -54,6 +54,20 @@ def with_oracle(market: MarketHistory, lake: SeriesStore, settings: Settings) ->
         sources={**market.sources, **{key: origin for item in series for key, origin in item.origins.items()}},
         notes=(*market.notes, *(note for item in series for note in _notes(item))),
     )
+
+
+def oracle_requests(settings: Settings) -> tuple[OracleRequest, ...]:
+    """What the composite of every traded base asset is made of, as the run makes it; also where it is not enabled.
+
+    ``SettingsError`` as in ``with_oracle``.
+    """
+    perps = _perps(settings)
+    _refuse_unknown_assets(settings.oracle, perps)
+    return tuple(_request(asset, perps, settings) for asset in dict.fromkeys(perp.base for perp in perps))
+
+
+def _perps(settings: Settings) -> list[Instrument]:
+    return list(dict.fromkeys(find_pair(item.spot, item.perp, settings.instruments).perp for item in settings.pairs))
 
 
 def rules_of(oracle: OracleSettings, asset: str) -> Rules:
@@ -95,19 +109,7 @@ def _rebuilt(
     lake: SeriesStore, asset: str, perps: Sequence[Instrument], market: MarketHistory, settings: Settings
 ) -> OracleSeries:
     """Composite of an asset over the run; ``DataError`` when a source, or the quorum, has nothing in it."""
-    oracle = settings.oracle
-    request = OracleRequest(
-        asset,
-        oracle.kind.value,
-        settings.run.timeframe,
-        oracle.unit,
-        rules_of(oracle, asset),
-        oracle.max_age_ms,
-        weights={**WEIGHTS, **oracle.weights},
-        quote_rates=oracle.quote_rates,
-        instruments=tuple(oracle.sources.get(asset, ())),
-        quotes=tuple(sorted({perp.quote for perp in perps if perp.base == asset})),
-    )
+    oracle, request = settings.oracle, _request(asset, perps, settings)
     start, end = iso(int(market.open_ms[0])), iso(int(market.open_ms[-1]) + market.bar_ms)
     try:
         series = rebuild(lake, request, start, end)
@@ -117,6 +119,22 @@ def _rebuilt(
     if oracle.max_mark_deviation > 0.0:
         _refuse_unknown_rates(series)
     return series
+
+
+def _request(asset: str, perps: Sequence[Instrument], settings: Settings) -> OracleRequest:
+    oracle = settings.oracle
+    return OracleRequest(
+        asset,
+        oracle.kind.value,
+        settings.run.timeframe,
+        oracle.unit,
+        rules_of(oracle, asset),
+        oracle.max_age_ms,
+        weights={**WEIGHTS, **oracle.weights},
+        quote_rates=dict(oracle.quote_rates),
+        instruments=tuple(oracle.sources.get(asset, ())),
+        quotes=tuple(sorted({perp.quote for perp in perps if perp.base == asset})),
+    )
 
 
 def _refuse_silent_sources(series: OracleSeries, period: str, oracle: OracleSettings) -> None:

@@ -6,8 +6,9 @@ traded; its age is the time since. So a venue that stops printing goes stale her
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,6 +69,13 @@ class OracleRequest:
         if self.kind not in INPUTS:
             raise UsageError(f"--kind {self.kind} is unknown", remedy=f"use one of {', '.join(INPUTS)}")
         timeframe_ms(self.timeframe)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all of it: what decides a composite besides the prices."""
+        values = [getattr(self, one.name) for one in fields(self)]
+        parts = [sorted(value.items()) if isinstance(value, Mapping) else value for value in values]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

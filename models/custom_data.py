@@ -26,6 +26,7 @@ from AlgorithmImports import (
 )
 
 from crypto.errors import DataError
+from data.lean_folder.custom_series import custom_series_place
 from models.legs import Leg, LegBook
 
 _STAMP = "%Y%m%d %H:%M:%S"
@@ -33,7 +34,7 @@ _PLAIN = frozenset("0123456789.-")
 
 
 class VenueRow(PythonData):
-    """Base of the five series: where its file is, and how a row is read."""
+    """Base of the series: where its file is, and how a row is read."""
 
     market_suffix: ClassVar[str] = ""
 
@@ -71,7 +72,16 @@ class IndexPrice(VenueRow):
 
 
 class OraclePrice(VenueRow):
-    """The venue's oracle price at the close of each bar; the composite of several venues guards the run by itself."""
+    """The composite oracle over several venues (docs/specs/oracle.md), at the close of each bar; no row while HALT.
+
+    Its ticker is ``carry.`` with asset and unit, such as ``carry.BTCUSDT``.
+    """
+
+    market_suffix = "oracle"
+
+
+class VenueOraclePrice(VenueRow):
+    """The oracle price that a venue publishes of its own, at the close of each bar."""
 
     market_suffix = "oracle"
 
@@ -87,6 +97,7 @@ SERIES: Mapping[str, type[VenueRow]] = {
     "mark": MarkPrice,
     "index": IndexPrice,
     "oracle": OraclePrice,
+    "venue_oracle": VenueOraclePrice,
     "borrow": BorrowRate,
 }
 
@@ -112,27 +123,30 @@ def parse_value(line: str) -> float:
 
 
 class VenueSeries:
-    """Series that a run subscribed, and the latest value of each: ``latest[key, series]``, key as in the settings."""
+    """Series that a run subscribed, and the latest value of each: ``latest[key, series]``, key as in the settings.
 
-    def __init__(self, algorithm: QCAlgorithm, book: LegBook, series: Sequence[str]) -> None:
+    Perps of one asset may share a series (borrow, oracle), which is subscribed once. ``unit``: of the composite oracle.
+    """
+
+    def __init__(self, algorithm: QCAlgorithm, book: LegBook, series: Sequence[str], unit: str) -> None:
         self.latest: dict[tuple[str, str], float] = {}
-        self._keys: dict[Any, tuple[str, str]] = {}
+        self._keys: dict[Any, list[tuple[str, str]]] = {}
         for name in series:
+            shared: dict[str, list[tuple[str, str]]] = {}
             for leg in book.legs[1::2]:
-                added = algorithm.add_data(SERIES[name], _ticker(leg, name), Resolution.TICK, TimeZones.UTC)
-                self._keys[added.symbol] = (leg.instrument.key, name)
+                shared.setdefault(_ticker(leg, name, unit), []).append((leg.instrument.key, name))
+            for ticker, keys in shared.items():
+                self._keys[algorithm.add_data(SERIES[name], ticker, Resolution.TICK, TimeZones.UTC).symbol] = keys
 
     def take(self, slice: Slice) -> None:  # noqa: A002 - Lean's name for it
         """Keep what the slice brought."""
-        for symbol, key in self._keys.items():
+        for symbol, keys in self._keys.items():
             if slice.contains_key(symbol):
                 row: Any = slice[symbol]
-                self.latest[key] = row.value
+                self.latest.update(dict.fromkeys(keys, row.value))
 
 
-def _ticker(leg: Leg, name: str) -> str:
-    """``market.ticker``; a borrow rate stands under its coin against USDT, that of USDT against USDC."""
-    if name != "borrow":
-        return f"{leg.instrument.venue}.{LegBook.ticker(leg.instrument)}"
-    base = leg.instrument.base
-    return f"{leg.instrument.venue}.{base}{'USDC' if base == 'USDT' else 'USDT'}"
+def _ticker(leg: Leg, name: str, unit: str) -> str:
+    """``market.ticker`` of the file that holds the series, the market without the suffix that its class adds."""
+    place = custom_series_place(leg.instrument, name, unit)
+    return f"{place.market.removesuffix(SERIES[name].market_suffix)}.{place.ticker}"

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crypto.settings import InstrumentSettings
-from data.lean_folder import shared_files
+from data.lean_folder import composites, shared_files
 from data.lean_folder.archives import packed
 from data.lean_folder.layout import BORROW
 from data.lean_folder.live_rows import log_path
@@ -32,6 +32,7 @@ from data.lean_folder.manifest import (
 )
 from data.lean_folder.plan import Job, plan
 from data.lean_folder.texts import Text, Texts, bar_texts, borrow_texts, closes_text, funding_texts
+from data.oracle_series import OracleRequest
 from data.store.atomic import write_bytes
 from data.store.freqtrade import Skipped
 from data.store.lake import Lake
@@ -48,7 +49,8 @@ class ExportOptions:
 
     ``tolerance_ms``: how far a settlement's stamp may be off its hour. ``overrides``: the user's instrument filters.
     ``lean_data``: Lean's own data folder, whose tables of symbols and hours are kept beside ours. ``with_sources``:
-    also prices of instruments that can't be traded on Lean, as sources of an oracle.
+    also prices of instruments that can't be traded on Lean, as sources of an oracle. ``composites``: composite oracles
+    to write as rate files.
     """
 
     symbols: tuple[str, ...] = ()
@@ -58,6 +60,7 @@ class ExportOptions:
     overrides: Mapping[str, InstrumentSettings] = field(default_factory=dict)
     lean_data: Path | None = None
     with_sources: bool = False
+    composites: tuple[OracleRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +107,22 @@ def export(lake: Lake, root: Path, options: ExportOptions, advance: Callable[[],
     try:
         exported, empty = _export_all(lake, root, options, jobs, manifest, advance)
         removed = () if options.symbols else _remove_others(root, manifest, {str(job.key) for job in jobs})
+        write_manifest(root, manifest)  # the composites are made of what it names
+        made = composites.write_composites(
+            root, manifest, options.composites, options.end_ms, keep_others=bool(options.symbols)
+        )
     finally:
         write_manifest(root, manifest)
         running.unlink(missing_ok=True)
-    return Outcome(root, tuple(exported), (*skipped, *empty), tuple(shared_written), tuple(removed))
+    skips = (*skipped, *empty, *made.skipped)
+    return Outcome(root, (*exported, *_composites(made)), skips, tuple(shared_written), tuple(removed))
+
+
+def _composites(made: composites.Outcome) -> Iterator[Exported]:
+    for item in made.composites:
+        size = made.bytes_written.get(item.asset, 0)
+        name, written = f"composite oracle of {item.asset}", int(size > 0)
+        yield Exported(name, item.rows, item.first_ms, item.last_ms, written, 1 - written, size)
 
 
 def job_count(lake: Lake, options: ExportOptions) -> int:

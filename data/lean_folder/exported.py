@@ -33,7 +33,7 @@ class ExportedBars:
         self._root = root
         self._records = {
             SeriesKey(**record["key"]): record
-            for record in _manifest(root).values()
+            for record in _manifest(root)["series"].values()
             if record["place"]["resolution"]  # rate files have none
         }
 
@@ -68,13 +68,18 @@ class ExportedBars:
         return read_bars(unpacked(path, content, place.entry_name(day)), str(path), day)
 
 
+def composites_of(root: Path) -> dict[str, str]:
+    """Composite oracles of the folder by asset, each with the hash of what it was asked for."""
+    return {asset: record["request"] for asset, record in _manifest(root).get("composites", {}).items()}
+
+
 def _manifest(root: Path) -> Mapping[str, Any]:
     path = root / MANIFEST_NAME
     try:
         document = json.loads(path.read_bytes())
         if document["format"] == MANIFEST_FORMAT:
-            series: Mapping[str, Any] = document["series"]
-            return series
+            _ = document["series"]
+            return dict(document)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read: {error}", remedy=_EXPORT) from error
     raise DataError(f"{path} has format {document['format']!r}, this version reads {MANIFEST_FORMAT!r}", remedy=_EXPORT)

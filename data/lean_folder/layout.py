@@ -27,9 +27,12 @@ INTEREST_RATE = "alternative/interest-rate/usa/interest-rate.csv"
 CRYPTO = "crypto"
 CRYPTO_FUTURE = "cryptofuture"
 BORROW = "borrow"
+ORACLE = "oracle"  # among prices a venue's own; among a run's custom data the composite of several venues
+VENUE_ORACLE = "venue_oracle"  # custom data: a venue's own
 PRICE_SERIES = ("mark", "index", "oracle")  # series that get a market of their own, named <venue><series>
 RESOLUTIONS = {"1m": "minute", "1h": "hour", "1d": "daily"}
 TIMEFRAMES = {resolution: timeframe for timeframe, resolution in RESOLUTIONS.items()}
+COMPOSITE_VENUE = "carry"  # stands for a venue where a price is made of several
 CLOSES_SERIES = ("index", "oracle")  # series whose closes stand in a rate file, too (custom data, and a live feed)
 # Lean prices every perpetual that is quoted in another asset as an inverse contract (CryptoFuture.IsCryptoCoinFuture).
 LINEAR_QUOTES = ("USDT", "BUSD", "USDC")
@@ -158,6 +161,11 @@ def settlement_mark_place(funding: Place) -> Place:
 def closes_place(bars: Place) -> Place:
     """Rate file that holds the closes of an index or oracle series, each at the instant at which it is known."""
     return Place(bars.security_type, bars.market, bars.ticker)
+
+
+def composite_place(asset: str, unit: str) -> Place:
+    """Rate file of the composite oracle of an asset in ``unit``: ``carryoracle/margin_interest/btcusdt.csv``."""
+    return Place(CRYPTO_FUTURE, price_market(COMPOSITE_VENUE, ORACLE), f"{asset}{unit}".upper())
 
 
 def bar_length_ms(place: Place) -> int:

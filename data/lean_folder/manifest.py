@@ -63,11 +63,32 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Composite:
+    """The composite oracle of an asset in the folder: what it was made of as hashes, and its file.
+
+    ``request``: limits, weights and sources; ``inputs``: bars of the folder and rows of a feed.
+    """
+
+    asset: str
+    place: Place
+    request: str
+    inputs: str
+    rows: int
+    first_ms: int
+    last_ms: int
+    files: dict[str, Written]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """All series of a folder by their names, and the shared files (symbol properties, market hours, interest rate)."""
+    """All series of a folder by their names, and the shared files (symbol properties, market hours, interest rate).
+
+    ``composites`` by asset.
+    """
 
     series: dict[str, Record] = field(default_factory=dict)
     shared: dict[str, Written] = field(default_factory=dict)
+    composites: dict[str, Composite] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +99,7 @@ class _Document:
     tool: str
     shared: dict[str, Written]
     series: dict[str, Record]
+    composites: dict[str, Composite] = field(default_factory=dict)
 
 
 def read_manifest(root: Path) -> Manifest | None:
@@ -91,13 +113,17 @@ def read_manifest(root: Path) -> Manifest | None:
         raise DataError(f"{path} cannot be read: {error}", remedy=_AGAIN) from error
     if document.format != MANIFEST_FORMAT:
         raise DataError(f"{path} has format {document.format!r}, this version reads {MANIFEST_FORMAT!r}", remedy=_AGAIN)
-    return Manifest(document.series, document.shared)
+    return Manifest(document.series, document.shared, document.composites)
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
     """Write the manifest atomically, unless the file holds the same already."""
     document = _Document(
-        MANIFEST_FORMAT, TOOL, dict(sorted(manifest.shared.items())), dict(sorted(manifest.series.items()))
+        MANIFEST_FORMAT,
+        TOOL,
+        dict(sorted(manifest.shared.items())),
+        dict(sorted(manifest.series.items())),
+        dict(sorted(manifest.composites.items())),
     )
     content = msgspec.json.encode(document) + b"\n"
     path = root / MANIFEST_NAME

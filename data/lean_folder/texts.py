@@ -63,6 +63,14 @@ def closes_text(key: SeriesKey, place: Place, columns: Columns, root: Path, end_
     return _rate_file(at, *_with_live(closes, root, at, end_ms), "close", Origin(str(key)))
 
 
+def composite_text(
+    asset: str, place: Place, times_ms: Integers, values: Floats, root: Path, end_ms: int | None
+) -> Text:
+    """The composite oracle of an asset, each price at its bar's close, with rows that a feed appended since."""
+    rows = _with_live((times_ms, values), root, place, end_ms)
+    return _rate_file(place, *rows, "value", Origin(f"composite of {asset}"))
+
+
 def borrow_texts(key: SeriesKey, place: Place, columns: Columns, root: Path, end_ms: int | None) -> Texts:
     """Borrow rates: ``hourly_rate`` from its stamp on, with rows that a feed appended since."""
     stamps = stamps_in(columns)

@@ -19,7 +19,15 @@ from crypto.venues.registry import instrument
 from tests.lean import engine
 from tests.lean.folder import PERP, SPOT, columns
 
-from models.custom_data import BorrowRate, FundingRate, IndexPrice, MarkPrice, OraclePrice, parse_value  # isort: skip
+from models.custom_data import (  # isort: skip
+    BorrowRate,
+    FundingRate,
+    IndexPrice,
+    MarkPrice,
+    OraclePrice,
+    VenueOraclePrice,
+    parse_value,
+)
 from models.fees import QuoteFees, fee_model  # isort: skip
 from models.fills import FORCED, Forced, forced  # isort: skip
 from models.legs import Leg  # isort: skip
@@ -452,12 +460,13 @@ def test_symbol_properties_are_ours_before_a_security_is_added(started: Started)
     ("cls", "market"),
     [
         (FundingRate, "binance"), (MarkPrice, "binancemark"), (IndexPrice, "binanceindex"),
-        (OraclePrice, "binanceoracle"), (BorrowRate, "binanceborrow"),
+        (VenueOraclePrice, "binanceoracle"), (BorrowRate, "binanceborrow"), (OraclePrice, "carryoracle"),
     ],
 )  # fmt: skip
 def test_custom_rows_are_read_from_the_exported_folder(cls: Any, market: str) -> None:
     lean.Globals.data_folder = "folder"
-    config = lean.SubscriptionDataConfig(lean.Symbol("BINANCE.BTCUSDT", lean.SecurityType.BASE, "empty"))
+    venue = "CARRY" if cls is OraclePrice else "BINANCE"
+    config = lean.SubscriptionDataConfig(lean.Symbol(f"{venue}.BTCUSDT", lean.SecurityType.BASE, "empty"))
     now = engine.at("2020-03-10T08:00:00Z")
     source = cls().get_source(config, now, False)
     assert source.source == f"folder/cryptofuture/{market}/margin_interest/btcusdt.csv"

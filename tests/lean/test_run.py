@@ -326,7 +326,7 @@ def test_points_of_the_charts_are_few(finished: Started) -> None:
 BORROW_PLACE = layout.Place(layout.CRYPTO_FUTURE, "binanceborrow", "BTCUSDT")
 
 
-@pytest.mark.parametrize("series", ["index", "oracle", "borrow"])
+@pytest.mark.parametrize("series", ["index", "oracle", "venue_oracle", "borrow"])
 def test_a_series_that_the_folder_does_not_have_is_refused(lean_folder: Path, series: str) -> None:
     """Lean would deliver nothing and say nothing."""
     message = refused(lean_folder, series=f"funding mark {series}")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,14 +18,17 @@ import pytest
 
 from crypto.oracle_composite import Status
 from crypto.pipeline.reasons import Reason
+from crypto.settings import Settings
 from crypto.simulator import state
 from crypto.simulator.loop import run_python
 from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
 from data.lean_folder.export import ExportOptions, export
-from data.lean_folder.layout import MANIFEST_NAME
+from data.lean_folder.layout import MANIFEST_NAME, composite_place
+from data.lean_folder.live_rows import append_rate
+from data.lean_folder.read_back import find_series
 from data.lean_market import load_lean_market
-from data.oracle_history import with_oracle
+from data.oracle_history import oracle_requests, with_oracle
 from data.settings import load_settings
 from data.store.lake import Lake
 from data.store.rows import Columns
@@ -153,6 +158,129 @@ def test_limits_of_the_oracle_are_parameters_of_the_run(ran: Ran) -> None:
     assert ran(hours)[2].oracle["BTC"].tolist()[39:43] == [OK, DEGRADED, DEGRADED, OK]
     loose = ran(hours, oracle__quorum="2")
     assert loose[2].oracle["BTC"].tolist()[39:43] == [OK] * 4
+
+
+# -- the composite as custom data ---------------------------------------------------------------------------------
+
+COMPOSITE = "cryptofuture/carryoracle/margin_interest/btcusdt.csv"
+
+
+def oracle_settings(folder: Path, *changes: str) -> Settings:
+    config = folder / "market.toml"
+    config.write_text(CONFIG.read_text() + ORACLE)
+    return load_settings(config, [*(f"{name}={value}" for name, value in PERIOD.items()), *changes])
+
+
+def exported(tmp_path: Path, hours: Hours, *changes: str, **options: Any) -> Any:
+    """What ``carry lean export --config`` does with the oracle enabled."""
+    requests = oracle_requests(oracle_settings(tmp_path, *changes))
+    given = ExportOptions(with_sources=True, composites=requests, **options)
+    return export(lake_of(tmp_path / "lake", hours), tmp_path / "lean", given)
+
+
+def rows_of(folder: Path) -> dict[int, float]:
+    lines = (folder / COMPOSITE).read_text().splitlines()
+    stamps = [datetime.strptime(line[:17], "%Y%m%d %H:%M:%S").replace(tzinfo=UTC) for line in lines]
+    return {round(at.timestamp() * 1000): float(line[18:]) for at, line in zip(stamps, lines, strict=True)}
+
+
+def test_the_composite_stands_in_the_folder_bar_by_bar_but_not_while_it_halts(tmp_path: Path) -> None:
+    hours = {
+        "bybit": {30: math.nan, 31: 1.001},
+        "okx": {30: math.nan, 31: 1.002},
+        "atlantis": {30: math.nan, 31: 0.999},
+    }
+    exported(tmp_path, hours)
+    spot, rows = columns("spot"), rows_of(tmp_path / "lean")
+    closes = dict(zip((spot["time_ms"] + HOUR_MS).tolist(), spot["close"].tolist(), strict=True))
+    halted, split = START_MS + 31 * HOUR_MS, START_MS + 32 * HOUR_MS
+    assert set(rows) == set(closes) - {halted}
+    # Binance 1 (weight 3), Bybit 1.001 (2), OKX 1.002 (2), Atlantis 0.999 (1): half of 8 is reached exactly at
+    # Binance (1 + 3), so the price is the mean of it and the next, 1.0005.
+    assert rows[split] == pytest.approx(closes[split] * 1.0005, rel=1e-12)
+    others = set(rows) - {split}
+    assert {time: rows[time] for time in others} == {time: closes[time] for time in others}  # all say the same
+    record = json.loads((tmp_path / "lean" / MANIFEST_NAME).read_text())["composites"]["BTC"]
+    assert list(record["files"]) == [COMPOSITE]
+    assert record["rows"] == len(rows)
+
+
+def composite_of(outcome: Any) -> tuple[int, int]:
+    (found,) = (item for item in outcome.series if item.series == "composite oracle of BTC")
+    return found.written, found.kept
+
+
+def test_the_composite_is_written_again_only_when_its_prices_or_limits_change(tmp_path: Path) -> None:
+    path = tmp_path / "lean" / COMPOSITE
+    assert composite_of(exported(tmp_path, {})) == (1, 0)
+    first = path.stat().st_mtime_ns
+    assert composite_of(exported(tmp_path, {})) == (0, 1)
+    assert path.stat().st_mtime_ns == first
+    assert composite_of(exported(tmp_path, {}, "oracle.quorum=2")) == (0, 1)  # other limits, the same prices
+    assert composite_of(exported(tmp_path, {"okx": {30: 1.001}, "bybit": {30: 1.001}})) == (1, 0)
+    path.write_text(path.read_text() + "20300101 00:00:00,1\n")  # somebody edited it
+    assert composite_of(exported(tmp_path, {"okx": {30: 1.001}, "bybit": {30: 1.001}})) == (1, 0)
+    assert "2030" not in path.read_text()
+
+
+def test_an_export_without_the_oracle_takes_the_composite_away(tmp_path: Path) -> None:
+    exported(tmp_path, {})
+    export(Lake(tmp_path / "lake"), tmp_path / "lean", ExportOptions(symbols=(PERP,)))
+    assert (tmp_path / "lean" / COMPOSITE).is_file()  # only named symbols were touched
+    export(Lake(tmp_path / "lake"), tmp_path / "lean", ExportOptions())
+    assert not (tmp_path / "lean" / COMPOSITE).exists()
+    assert json.loads((tmp_path / "lean" / MANIFEST_NAME).read_text())["composites"] == {}
+
+
+def test_a_composite_that_the_bars_do_not_give_is_left_out_by_name(tmp_path: Path) -> None:
+    exported(tmp_path, {})
+    kraken = ("oracle.quorum=1", "oracle.degraded_quorum=1", 'oracle.sources={"BTC"=["kraken:spot:BTCUSDT"]}')
+    outcome = exported(tmp_path, {}, *kraken)
+    (left_out,) = (item for item in outcome.skipped if item.name == "composite of BTC")
+    assert "kraken" in left_out.reason
+    assert not (tmp_path / "lean" / COMPOSITE).exists()
+
+
+def test_a_feed_appends_to_the_composite_and_the_next_export_keeps_it(tmp_path: Path) -> None:
+    exported(tmp_path, {})
+    last = max(rows_of(tmp_path / "lean"))
+    append_rate(tmp_path / "lean", composite_place("BTC", "USDT"), last + HOUR_MS, 9876.5)
+    assert composite_of(exported(tmp_path, {})) == (1, 0)  # checked once more
+    assert rows_of(tmp_path / "lean")[last + HOUR_MS] == 9876.5
+    assert composite_of(exported(tmp_path, {})) == (0, 1)
+
+
+def test_reading_the_folder_back_leaves_the_composite_alone(tmp_path: Path) -> None:
+    exported(tmp_path, {})
+    keys = {str(item.key) for item in find_series(tmp_path / "lean").series}
+    assert not any("carry" in key for key in keys)
+    (tmp_path / "lean" / MANIFEST_NAME).unlink()
+    assert not any("carry" in str(item.key) for item in find_series(tmp_path / "lean").series)
+
+
+def test_a_run_subscribes_the_composite_once_for_all_perps_of_the_asset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added: list[tuple[str, str]] = []
+
+    def add_data(_: Any, cls: Any, ticker: str, resolution: Any, zone: Any) -> Any:
+        added.append((cls.__name__, ticker))
+        return SimpleNamespace(symbol=ticker)
+
+    monkeypatch.setattr(engine.lean.QCAlgorithm, "add_data", add_data, raising=False)
+    exported(tmp_path, {})
+    given = {"config": str(tmp_path / "market.toml"), **PERIOD, "series": "oracle"}
+    algorithm = engine.new_algorithm(tmp_path / "lean", given)
+    assert added == [("OraclePrice", "carry.BTCUSDT")]
+
+    class Given(dict[Any, Any]):
+        contains_key = dict.__contains__
+
+    algorithm.series.take(Given({"carry.BTCUSDT": SimpleNamespace(value=8000.5)}))
+    assert algorithm.series.latest == {(PERP, "oracle"): 8000.5}
+    with pytest.raises(RuntimeError, match="made with other settings") as caught:
+        engine.new_algorithm(tmp_path / "lean", {**given, "oracle.quorum": "2"})
+    assert "carry lean export --config" in str(caught.value)
 
 
 # -- refused at the start -----------------------------------------------------------------------------------------
