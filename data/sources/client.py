@@ -202,7 +202,7 @@ class Client:
             limiter.stay_away(failure.wait_s)
         elif number + 1 < self.options.attempts:
             # Different waits, so that several symbols that failed together do not come back together.
-            await self._sleep(self.options.first_backoff_s * 2**number * random.uniform(0.75, 1.25))  # noqa: S311
+            await self._sleep(self.options.first_backoff_s * 2**number * random.uniform(0.75, 1.25))  # noqa: S311 - spreads retries
 
     def _check_key(self, place: Place) -> None:
         if self._credentials is None:

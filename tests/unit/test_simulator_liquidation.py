@@ -20,6 +20,7 @@ from crypto.pipeline.orders import Intent, OrderReason
 from crypto.result import BacktestResult
 from crypto.settings import EarlyTiers, MarginEngine, NakedPolicy, Settings
 from crypto.simulator.loop import run_python
+from crypto.simulator.python_strategy import PythonPipeline
 from crypto.simulator.setup import build
 from crypto.tiers import TierBook, TierRow, tier_table
 from research.backtest import outcome, run_backtest
@@ -30,15 +31,19 @@ from tests.markets import (
     ETH_BYBIT,
     INVERSE_WALLETS,
     NO_FEES,
+    Script,
     bars,
     enter,
     events,
     make_settings,
+    market,
     one_pair,
+    perp,
     rows,
     run_script,
     scripted,
     settlements,
+    spot,
 )
 
 LIQUIDATION_PRICE = 1300 / 10.04
@@ -225,11 +230,6 @@ class TestOneContractOfTwoPairs:
     OTHER = ("bybit:spot:BTCUSDT", KEY)
 
     def run(self, plans: Any, *prices: float) -> BacktestResult:
-        from crypto.simulator.loop import run_python  # noqa: PLC0415
-        from crypto.simulator.outcome import outcome  # noqa: PLC0415
-        from crypto.simulator.python_strategy import PythonPipeline  # noqa: PLC0415
-        from tests.markets import Script, market, perp, spot  # noqa: PLC0415
-
         settings = make_settings(
             [BTC, self.OTHER],
             {**WALLETS, "bybit:unified": {"USDT": 1000.0}},
