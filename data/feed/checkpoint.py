@@ -5,11 +5,12 @@ So such a segment can be replayed by itself: what it ends with is what a replay 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from data.feed.delay import Delay
+from data.feed.held import Held
 from data.feed.settlements import Schedule
 from data.streams.books import BookRow
 from data.streams.events import FundingSettled
@@ -17,14 +18,11 @@ from data.streams.perps import Key, PerpColumns
 from data.streams.state import MarketState
 from data.streams.tops import TopRow
 
-if TYPE_CHECKING:
-    from data.feed.engine import Engine
-
 NOTE = "checkpoint"
 
 
 class ChannelKeys(msgspec.Struct, frozen=True):
-    """What a connection told of; see ``engine.ChannelState``."""
+    """What a connection told of; see ``held.ChannelState``."""
 
     channel: int
     perps: list[Key]
@@ -47,17 +45,17 @@ class Checkpoint(msgspec.Struct, frozen=True):
     books: list[BookRow] = []
 
 
-def checkpoint_note(engine: Engine) -> dict[str, Any]:
+def checkpoint_note(held: Held) -> dict[str, Any]:
     """The note; it follows those that open the channels."""
-    held = Checkpoint(
-        perps=engine.state.perps.dump(),
-        tops=engine.state.tops.dump(),
-        keys=sorted(engine.keys),
-        settled=list(engine.settled.values()),
-        schedules=engine.watch.dump(),
+    written = Checkpoint(
+        perps=held.state.perps.dump(),
+        tops=held.state.tops.dump(),
+        keys=sorted(held.keys),
+        settled=list(held.settled.values()),
+        schedules=held.watch.dump(),
         delays={
             venue: (delay.last_ms, delay.least_ms, delay.received_ns, delay.jumps)
-            for venue, delay in engine.delays.items()
+            for venue, delay in held.delays.items()
         },
         channels=[
             ChannelKeys(
@@ -68,29 +66,29 @@ def checkpoint_note(engine: Engine) -> dict[str, Any]:
                 sorted(channel.books),
                 sorted(channel.lacking_books),
             )
-            for number, channel in engine.channels.items()
+            for number, channel in held.channels.items()
         ],
-        books=engine.books.dump(),
+        books=held.books.dump(),
     )
-    return {"note": NOTE, "state": msgspec.to_builtins(held)}
+    return {"note": NOTE, "state": msgspec.to_builtins(written)}
 
 
-def restore(engine: Engine, note: dict[str, Any]) -> None:
-    """Put the engine into the state of the note, whatever it held; its counts stay."""
-    held = msgspec.convert(note["state"], Checkpoint)
+def restore(held: Held, note: dict[str, Any]) -> None:
+    """Hold what the note says, whatever was held; the counts stay."""
+    written = msgspec.convert(note["state"], Checkpoint)
     state = MarketState()
-    state.verdicts = engine.state.verdicts
-    state.perps.load(held.perps)
-    state.tops.load(held.tops)
-    engine.state = state
-    engine.books.load(held.books)
-    engine.keys = set(held.keys)
-    engine.settled = {(event.venue, event.kind, event.symbol): event for event in held.settled}
-    for key, event in engine.settled.items():
-        engine.settlements.add(key, event.settlement_ms)
-    engine.watch.load(held.schedules)
-    engine.delays = {venue: Delay(*values) for venue, values in held.delays.items()}
-    for keys in held.channels:
-        channel = engine.channels[keys.channel]
+    state.verdicts = held.state.verdicts
+    state.perps.load(written.perps)
+    state.tops.load(written.tops)
+    held.state = state
+    held.books.load(written.books)
+    held.keys = set(written.keys)
+    held.settled = {(event.venue, event.kind, event.symbol): event for event in written.settled}
+    for key, event in held.settled.items():
+        held.settlements.add(key, event.settlement_ms)
+    held.watch.load(written.schedules)
+    held.delays = {venue: Delay(*values) for venue, values in written.delays.items()}
+    for keys in written.channels:
+        channel = held.channels[keys.channel]
         channel.perps, channel.tops, channel.lacking = set(keys.perps), set(keys.tops), set(keys.lacking)
         channel.books, channel.lacking_books = set(keys.books), set(keys.lacking_books)

@@ -8,20 +8,18 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from crypto.errors import DataError
 from data.feed import checkpoint
-from data.feed.books import FeedBooks
 from data.feed.delay import STAMPED, Delay
+from data.feed.held import ChannelState, Held
 from data.feed.notes import BOOK, KNOWN, channel_note
 from data.feed.segment import Kind, Record
 from data.feed.session import Answer, Taken
-from data.feed.settled_log import SettledLog
-from data.feed.settlements import HOURLY, IntervalChange, SettlementWatch, next_hour_ms
+from data.feed.settlements import HOURLY, IntervalChange, next_hour_ms
 from data.streams.events import (
     Acknowledged,
     BookDelta,
@@ -36,7 +34,6 @@ from data.streams.events import (
 )
 from data.streams.perps import Key
 from data.streams.protocol import Route, VenueProtocol
-from data.streams.state import MarketState
 from data.streams.verdict import Verdict
 
 log = logging.getLogger(__name__)
@@ -47,41 +44,7 @@ _OF_THE_STATE = (PerpUpdate, TopOfBook)
 _OF_BOOKS = (BookSnapshot, BookDelta)
 
 
-@dataclass(slots=True)
-class ChannelState:
-    """One connection: its route and what came of it.
-
-    ``perps``, ``tops``, ``books``: instruments of which it told either; ``lacking``, ``lacking_books``: those of which
-    it sends changes without a snapshot.
-    """
-
-    route: Route
-    protocol: VenueProtocol
-    is_open: bool = False
-    frames: int = 0
-    garbage: int = 0
-    last_ns: int = 0
-    perps: set[Key] = field(default_factory=set)
-    tops: set[Key] = field(default_factory=set)
-    books: set[Key] = field(default_factory=set)
-    lacking: set[Key] = field(default_factory=set)
-    lacking_books: set[Key] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class Counts:
-    """Totals since the start of the run."""
-
-    frames: int = 0
-    frame_bytes: int = 0
-    events: int = 0
-    garbage: int = 0
-    refused_subscriptions: int = 0
-    interval_changes: int = 0
-    settled_rates: int = 0
-
-
-class Engine:
+class Engine(Held):
     """State, counts and channels. ``frames`` and ``note`` are the only ways in.
 
     ``protocols``: adapters by venue. ``settled``: the last rate read back of each instrument.
@@ -92,15 +55,7 @@ class Engine:
         self._reset()
 
     def _reset(self) -> None:
-        self.state = MarketState()
-        self.books = FeedBooks()
-        self.watch = SettlementWatch()
-        self.counts = Counts()
-        self.channels: dict[int, ChannelState] = {}
-        self.settled: dict[Key, FundingSettled] = {}
-        self.settlements = SettledLog()
-        self.keys: set[Key] = set()
-        self.delays: dict[str, Delay] = {}
+        self.reset()
         self._changed: set[Key] = set()
         self._heard: set[Key] = set()
         self._interval_changes: list[IntervalChange] = []

@@ -26,7 +26,7 @@ from data.feed.rows import RowWriter
 from data.feed.server import SnapshotServer
 from data.feed.session import Taken
 from data.feed.settlements import SettlementWatch, interval_words
-from data.feed.status import describe
+from data.feed.status import Parts, describe
 from data.feed.supervisor import Supervisor
 from data.feed.view import Board
 from data.streams.events import BookSnapshot, FundingSettled
@@ -126,7 +126,8 @@ class Feed:
 
     def status(self) -> dict[str, Any]:
         """Connections, counts, sizes and what is stale."""
-        return describe(self)
+        parts = Parts(self.engine, self.board, self.recorder, self.supervisors, self.rows, self.server)
+        return describe(parts, self.now_ns())
 
     def stop(self) -> None:
         """Have ``run`` end cleanly."""

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from data.feed.feed import Feed
+from data.feed.engine import Engine
+from data.feed.recorder import Recorder
+from data.feed.rows import RowWriter
+from data.feed.server import SnapshotServer
+from data.feed.supervisor import Supervisor
+from data.feed.view import Board
 
 
-def describe(feed: Feed) -> dict[str, Any]:
+class Parts(NamedTuple):
+    """What a feed consists of."""
+
+    engine: Engine
+    board: Board
+    recorder: Recorder
+    supervisors: Sequence[Supervisor]
+    rows: RowWriter | None
+    server: SnapshotServer | None
+
+
+def describe(feed: Parts, now_ns: int) -> dict[str, Any]:
     """Connections by route, counts since the start, clocks, what is stale, what was written and served."""
     engine, recorder = feed.engine, feed.recorder
     counts = engine.counts
-    stale = feed.board.stale(feed.now_ns())
+    stale = feed.board.stale(now_ns)
     return {
-        "time_ms": feed.now_ns() // 1_000_000,
+        "time_ms": now_ns // 1_000_000,
         "routes": [_route(feed, number) for number in range(len(feed.supervisors))],
         "frames": counts.frames,
         "frame_bytes": counts.frame_bytes,
@@ -32,7 +48,7 @@ def describe(feed: Feed) -> dict[str, Any]:
         "stale": stale,
         "books": {
             "held": len(engine.books),
-            "stale": feed.board.stale_books(feed.now_ns()),
+            "stale": feed.board.stale_books(now_ns),
             "updates": {verdict.value: count for verdict, count in engine.books.verdicts.items()},
         },
         "never_heard": [name for name, key in feed.board.instruments().items() if key not in engine.keys],
@@ -47,7 +63,7 @@ def describe(feed: Feed) -> dict[str, Any]:
     }
 
 
-def _route(feed: Feed, number: int) -> dict[str, Any]:
+def _route(feed: Parts, number: int) -> dict[str, Any]:
     supervisor = feed.supervisors[number]
     route = supervisor.route
     channels = [
