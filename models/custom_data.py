@@ -8,9 +8,9 @@ read once at the start (``data.lean_market``), and these are subscribed only whe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from AlgorithmImports import (
     FileFormat,
@@ -26,8 +26,8 @@ from AlgorithmImports import (
 )
 
 from crypto.errors import DataError
-from data.lean_folder.custom_series import custom_series_place
-from models.legs import Leg, LegBook
+from crypto.instruments import Instrument
+from models.legs import LegBook
 
 _STAMP = "%Y%m%d %H:%M:%S"
 _PLAIN = frozenset("0123456789.-")
@@ -122,19 +122,34 @@ def parse_value(line: str) -> float:
     return value
 
 
+class RateFile(Protocol):
+    """Where the data folder holds a series."""
+
+    @property
+    def market(self) -> str:
+        """Market of the file, with the suffix of its series."""
+
+    @property
+    def ticker(self) -> str:
+        """Name of the file."""
+
+
 class VenueSeries:
     """Series that a run subscribed, and the latest value of each: ``latest[key, series]``, key as in the settings.
 
-    Perps of one asset may share a series (borrow, oracle), which is subscribed once. ``unit``: of the composite oracle.
+    Perps of one asset may share a series (borrow, oracle), which is subscribed once. ``place``: file
+    of an instrument's series.
     """
 
-    def __init__(self, algorithm: QCAlgorithm, book: LegBook, series: Sequence[str], unit: str) -> None:
+    def __init__(
+        self, algorithm: QCAlgorithm, book: LegBook, series: Sequence[str], place: Callable[[Instrument, str], RateFile]
+    ) -> None:
         self.latest: dict[tuple[str, str], float] = {}
         self._keys: dict[Any, list[tuple[str, str]]] = {}
         for name in series:
             shared: dict[str, list[tuple[str, str]]] = {}
             for leg in book.legs[1::2]:
-                shared.setdefault(_ticker(leg, name, unit), []).append((leg.instrument.key, name))
+                shared.setdefault(_ticker(place(leg.instrument, name), name), []).append((leg.instrument.key, name))
             for ticker, keys in shared.items():
                 self._keys[algorithm.add_data(SERIES[name], ticker, Resolution.TICK, TimeZones.UTC).symbol] = keys
 
@@ -146,7 +161,6 @@ class VenueSeries:
                 self.latest.update(dict.fromkeys(keys, row.value))
 
 
-def _ticker(leg: Leg, name: str, unit: str) -> str:
+def _ticker(file: RateFile, name: str) -> str:
     """``market.ticker`` of the file that holds the series, the market without the suffix that its class adds."""
-    place = custom_series_place(leg.instrument, name, unit)
-    return f"{place.market.removesuffix(SERIES[name].market_suffix)}.{place.ticker}"
+    return f"{file.market.removesuffix(SERIES[name].market_suffix)}.{file.ticker}"
