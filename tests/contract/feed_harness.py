@@ -27,7 +27,7 @@ from data.feed.segment import Kind
 from data.streams.binance import Binance
 from data.streams.bybit import Bybit
 from data.streams.protocol import Channel, Subscription
-from tests.contract.feed_server import VenueServer
+from tests.contract.feed_server import Peer, VenueServer, binance_mark
 
 SCALE = 0.3
 TIMES = FeedTimes(
@@ -124,3 +124,10 @@ def field(feed: Feed, instrument: str, name: str) -> Any:
 
 def is_stale(feed: Feed, instrument: str) -> bool:
     return bool(feed.snapshot([instrument])["instruments"][instrument]["stale"])
+
+
+async def heal(peer: Peer) -> None:
+    """A good Binance connection: a mark every 20 ms until the client goes."""
+    for number in range(10_000):
+        await peer.send(binance_mark("BTCUSDT", NOW + 1_000_000 + number, 70_000.0))
+        await asyncio.sleep(0.02)
