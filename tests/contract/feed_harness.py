@@ -26,7 +26,7 @@ from data.feed.segment import Kind
 from data.streams.binance import Binance
 from data.streams.bybit import Bybit
 from data.streams.protocol import Channel, Subscription
-from tests.contract.feed_server import VenueServer
+from tests.contract.feed_server import BYBIT_WHOLE, Act, Peer, VenueServer, binance_mark, bybit_ticker
 
 SCALE = 0.05
 TIMES = FeedTimes(
@@ -101,6 +101,30 @@ async def hear(reader: asyncio.StreamReader, wanted: Callable[[Any], object]) ->
             answer = json.loads(await reader.readline())
             if wanted(answer):
                 return answer
+
+
+async def heal(peer: Peer) -> None:
+    """A good Binance connection: a mark every 20 ms until the client goes."""
+    for number in range(10_000):
+        await peer.send(binance_mark("BTCUSDT", NOW + 1_000_000 + number, 70_000.0))
+        await asyncio.sleep(0.02)
+
+
+def whole(sequence: int, **changes: str) -> dict[str, Any]:
+    return bybit_ticker("BTCUSDT", "snapshot", NOW + sequence, sequence, **(dict(BYBIT_WHOLE) | changes))
+
+
+def delta(sequence: int, **data: str) -> dict[str, Any]:
+    return bybit_ticker("BTCUSDT", "delta", NOW + sequence, sequence, **data)
+
+
+def bybit_says(*frames: Any) -> Act:
+    async def act(peer: Peer) -> None:
+        await peer.acknowledge()
+        await peer.send(*frames)
+        await peer.stay()
+
+    return act
 
 
 def recorded(folder: Path) -> list[bytes]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -22,8 +21,7 @@ from data.feed.clock import FeedClock
 from data.feed.feed import FeedPlan
 from data.feed.reading import RecordingReader
 from data.feed.segment import Kind
-from data.streams.bybit import Bybit
-from data.streams.protocol import Channel, Subscription
+from data.streams.protocol import Channel
 from tests.contract.feed_harness import (
     MARKS,
     NEVER_SILENT,
@@ -34,31 +32,26 @@ from tests.contract.feed_harness import (
     all_taken,
     binance_plan,
     bybit_plan,
+    bybit_says,
+    delta,
     field,
+    heal,
     hear,
     is_stale,
     reasons,
     recorded,
     running,
     until,
+    whole,
 )
 from tests.contract.feed_server import (
-    BYBIT_WHOLE,
     Act,
     Peer,
     Refuse,
     VenueServer,
     binance_mark,
     binance_top,
-    bybit_ticker,
 )
-
-
-async def heal(peer: Peer) -> None:
-    """A good Binance connection: a mark every 20 ms until the client goes."""
-    for number in range(10_000):
-        await peer.send(binance_mark("BTCUSDT", NOW + 1_000_000 + number, 70_000.0))
-        await asyncio.sleep(0.02)
 
 
 def says(*frames: Any, then: Act | None = None) -> Act:
@@ -302,23 +295,6 @@ async def test_the_venues_order_counts_and_not_that_of_arrival(tmp_path: Path) -
     assert recorded(tmp_path) == venue.sent
 
 
-def whole(sequence: int, **changes: str) -> dict[str, Any]:
-    return bybit_ticker("BTCUSDT", "snapshot", NOW + sequence, sequence, **(dict(BYBIT_WHOLE) | changes))
-
-
-def delta(sequence: int, **data: str) -> dict[str, Any]:
-    return bybit_ticker("BTCUSDT", "delta", NOW + sequence, sequence, **data)
-
-
-def bybit_says(*frames: Any) -> Act:
-    async def act(peer: Peer) -> None:
-        await peer.acknowledge()
-        await peer.send(*frames)
-        await peer.stay()
-
-    return act
-
-
 @pytest.mark.asyncio
 async def test_an_older_sequence_number_is_ignored_and_a_jump_forward_is_taken(tmp_path: Path) -> None:
     """Bybit's cross sequence counts what happens in the book, so tickers skip numbers; going back is what is wrong."""
@@ -385,67 +361,6 @@ async def test_a_subscription_that_stays_silent_is_found_and_tried_again(tmp_pat
 
 
 @pytest.mark.asyncio
-async def test_a_subscription_that_is_refused_or_never_acknowledged_is_tried_again(tmp_path: Path) -> None:
-    async def refuse(peer: Peer) -> None:
-        asked = await peer.hear()
-        await peer.send({"success": False, "ret_msg": "error:handler not found", "req_id": asked["req_id"],
-                         "op": "subscribe", "conn_id": "c"})  # fmt: skip
-        await peer.stay()
-
-    async def never_answer(peer: Peer) -> None:
-        await peer.hear()
-        await peer.send(whole(1))
-        await peer.stay()
-
-    acts = (refuse, never_answer, bybit_says(whole(10_001)))
-    async with VenueServer(*acts) as venue, running(tmp_path, bybit_plan(venue.url)) as feed:
-        await until(lambda: len(venue.attempts) == 3)
-        await until(lambda: field(feed, TICKER, "mark") == 17_217.33)
-    assert reasons(tmp_path)[:2] == [
-        "subscription refused: error:handler not found",
-        "subscription not acknowledged within 0.25 s",
-    ]
-
-
-@pytest.mark.asyncio
-async def test_an_unknown_symbol_is_left_out_and_stops_no_other(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Bybit refuses a whole request for one bad topic, and names it."""
-    asked: list[list[str]] = []
-
-    async def bybit(peer: Peer) -> None:
-        request = await peer.hear()
-        asked.append(request["args"])
-        bad = [topic for topic in request["args"] if "NOPE" in topic]
-        answer = {"success": not bad, "ret_msg": f"error:handler not found,topic:{bad[0]}" if bad else "",
-                  "req_id": request["req_id"], "op": "subscribe", "conn_id": "c"}  # fmt: skip
-        await peer.send(answer)
-        if not bad:
-            await peer.send(whole(1))
-        await peer.stay()
-
-    symbols = ("NOPEUSDT", "BTCUSDT", "NOPE2USDT")
-    async with VenueServer(bybit) as venue:
-        protocol = Bybit(venue.url)
-        routes = protocol.routes([Subscription("linear", Channel.PERP, symbols)])
-        plan = FeedPlan(protocol, routes, tuple(("bybit", "linear", symbol) for symbol in symbols))
-        async with running(tmp_path, plan, NEVER_SILENT) as feed:
-            await until(lambda: field(feed, TICKER, "mark") == 17_217.33)
-            assert feed.status()["routes"][0]["left_out"] == ["NOPE2USDT", "NOPEUSDT"]
-            assert feed.status()["never_heard"] == ["bybit:linear:NOPEUSDT", "bybit:linear:NOPE2USDT"]
-            assert is_stale(feed, "bybit:linear:NOPEUSDT")
-            await all_taken(venue, feed)
-    assert asked == [
-        ["tickers.NOPEUSDT", "tickers.BTCUSDT", "tickers.NOPE2USDT"],
-        ["tickers.BTCUSDT", "tickers.NOPE2USDT"],
-        ["tickers.BTCUSDT"],
-    ]
-    assert recorded(tmp_path) == venue.sent
-    assert "NOPEUSDT left out, as the venue refuses it" in caplog.text
-
-
-@pytest.mark.asyncio
 @pytest.mark.parametrize(
     "garbage", [b"", b"<html>502</html>", b'{"stream":', b"[[[[", b"\xff\xfe", b'{"e":"markPriceUpdate","p":"NaN"}']
 )
@@ -473,27 +388,6 @@ async def test_nothing_but_garbage_counts_as_silence(tmp_path: Path) -> None:
     async with VenueServer(garbage_only, heal) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
         await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
     assert reasons(tmp_path)[0] == "no data within 0.25 s of opening"
-
-
-@pytest.mark.asyncio
-async def test_handshake_429_waits_as_long_as_the_venue_says(tmp_path: Path) -> None:
-    acts = (Refuse(429, {"Retry-After": "1"}), heal)
-    async with VenueServer(*acts) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
-        assert is_stale(feed, MARKS)
-        await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
-        first, second = venue.attempts
-        assert second - first >= 1.0
-    assert reasons(tmp_path)[0] == "handshake answered with HTTP 429"
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("status", [403, 418, 500, 503])
-async def test_other_refusals_are_tried_again_with_growing_waits(tmp_path: Path, status: int) -> None:
-    acts: Sequence[Act] = (Refuse(status), Refuse(status), Refuse(status), heal)
-    async with VenueServer(*acts) as venue, running(tmp_path, binance_plan(venue.url)) as feed:
-        await until(lambda: field(feed, MARKS, "mark") == 70_000.0)
-        assert len(venue.attempts) == 4
-    assert set(reasons(tmp_path)[:3]) == {f"handshake answered with HTTP {status}"}
 
 
 @pytest.mark.asyncio
@@ -605,22 +499,6 @@ async def test_a_flood_of_garbage_is_counted_and_not_a_flood_of_log_lines(
     async with VenueServer(says(*flood)) as venue, running(tmp_path, binance_plan(venue.url), NEVER_SILENT) as feed:
         await until(lambda: feed.engine.counts.garbage == 1000)
         assert caplog.text.count("unreadable so far") == 10  # 1, 2, 4, ... 512
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("value", ["Wed, 21 Oct 99999999999 07:28:00 GMT", "1\r\nRetry-After: 2"])
-async def test_a_retry_after_that_is_nonsense_or_stands_twice_does_not_end_the_feed(tmp_path: Path, value: str) -> None:
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(f"HTTP/1.1 429 No\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n".encode())
-        writer.close()
-
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with running(tmp_path, binance_plan(url)):
-        await until(lambda: "handshake answered with HTTP 429" in reasons(tmp_path))
-    server.close()
-    await server.wait_closed()
 
 
 @pytest.mark.asyncio
