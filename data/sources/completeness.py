@@ -96,14 +96,20 @@ def prove(times: Integers, lo_ms: int, hi_ms: int, step_ms: int, known: Known) -
     ]
     if later:
         reason = _reason(later[0], later[-1] + 1, times, known)
-        # A day is longer than any interval that it could have been switched to.
-        is_due = known.page_rows > 0 and known.is_trading and hi_ms - int(times[-1]) > DAY_MS
-        is_fault = reason is Reason.VENUE_HAS_NONE and is_due
+        is_fault = reason is Reason.VENUE_HAS_NONE and is_overdue(times, hi_ms, known)
         gaps.append(Gap(later[0], hi_ms, len(later), Reason.EMPTY_TWICE if is_fault else reason))
     missing = sum(gap.rows for gap in gaps)
     if len(times) > 1 and times[0] - lo_ms > times[1] - times[0] + _SETTLEMENT_TOLERANCE_MS:
         gaps[:0] = _before_first(times, lo_ms, unfetched, known)
     return Proof(len(times) + missing, len(times), (*open_gaps, *gaps))
+
+
+def is_overdue(times: Integers, hi_ms: int, known: Known) -> bool:
+    """Whether rows should have come after the last one: the contract trades, and its venue leaves out no row for a day.
+
+    A day is longer than any funding interval, and than any outage in which a venue made no bars.
+    """
+    return len(times) > 0 and known.page_rows > 0 and known.is_trading and hi_ms - int(times[-1]) > DAY_MS
 
 
 def _settlement_gap(run: Sequence[int], times: Integers, known: Known) -> Gap:
@@ -192,8 +198,14 @@ def _grid_proof(times: Integers, lo_ms: int, hi_ms: int, step_ms: int, known: Kn
         for part_lo, part_hi in subtract((lo, hi), subtract((lo, hi), known.covered)):
             rows = _slots(part_lo, part_hi, step_ms)
             if rows:
-                gaps.append(Gap(part_lo, part_hi, rows, _reason(part_lo, part_hi, times, known)))
+                gaps.append(Gap(part_lo, part_hi, rows, _bar_reason(part_lo, part_hi, hi_ms - step_ms, times, known)))
     return Proof(_slots(lo_ms, hi_ms, step_ms), len(times), tuple(sorted(gaps, key=lambda gap: gap.lo_ms)))
+
+
+def _bar_reason(lo: int, hi: int, hi_ms: int, times: Integers, known: Known) -> Reason:
+    reason = _reason(lo, hi, times, known)
+    is_last = reason is Reason.VENUE_HAS_NONE and lo > times[-1]
+    return Reason.EMPTY_TWICE if is_last and is_overdue(times, hi_ms, known) else reason
 
 
 def _reason(lo: int, hi: int, times: Integers, known: Known) -> Reason:

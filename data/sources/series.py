@@ -14,6 +14,7 @@ from data.sources.completeness import (
     Known,
     Proof,
     Reason,
+    is_overdue,
     missing_settlements,
     missing_slots,
     prove,
@@ -140,15 +141,22 @@ class SeriesFetch:
 
     def _doubt_empty(self) -> None:
         """Forget that ranges are empty in which rows should be: a fault of days ago may be gone, so ask once more."""
-        for gap in () if self.step_ms else self.proof().gaps:
+        if self.step_ms and not is_overdue(self._times(), self.hi_ms - self.step_ms, self._known()):
+            return
+        for gap in self.proof().gaps:
             if gap.reason is Reason.EMPTY_TWICE:
                 doubted = [(gap.lo_ms - SETTLING_MS, gap.hi_ms + SETTLING_MS)]
                 self.ledger.empty = [part for whole in self.ledger.empty for part in subtract(whole, doubted)]
 
     def proof(self) -> Proof:
         """Rows expected, held and missing, with reasons."""
+        if self.key.series == "borrow":
+            return prove_rates(self._times(), self.lo_ms, self.hi_ms, self._known())
+        return prove(self._times(), self.lo_ms, self.hi_ms, self.step_ms, self._known())
+
+    def _known(self) -> Known:
         otherwise = Reason.ARCHIVE_HAS_NONE if self.listing.is_archive_only else Reason.NOT_ASKED_AGAIN
-        known = Known(
+        return Known(
             self.ledger.covered,
             self.ledger.empty,
             self.listing.ends_ms,
@@ -158,9 +166,6 @@ class SeriesFetch:
             is_trading=self.listing.is_trading,
             page_rows=self.route.rows if self.route.keeps_all else 0,
         )
-        if self.key.series == "borrow":
-            return prove_rates(self._times(), self.lo_ms, self.hi_ms, known)
-        return prove(self._times(), self.lo_ms, self.hi_ms, self.step_ms, known)
 
     def _times(self) -> Integers:
         return self.intake.times(self.lo_ms, self.hi_ms)

@@ -1,8 +1,7 @@
 """A feed that runs against a server on the loopback, and what its recording and state say. Used by the feed's tests.
 
-The venue's times are shrunk by ``SCALE``: its silence limit of 3 s (Binance marks) becomes 0.9 s, which a venue here
-that speaks every 20 ms keeps even where the machine gives this process a twentieth of its time. Tests wait for
-conditions, and give up after ``PATIENCE`` seconds only.
+The venue's times are shrunk by ``SCALE``: its silence limit of 3 s (Binance marks) becomes 0.15 s. Nothing here depends
+on how fast the machine is: tests wait for conditions, and give up after ``PATIENCE`` seconds only.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from data.feed.segment import Kind
 from data.streams.binance import Binance
 from data.streams.bybit import Bybit
 from data.streams.protocol import Channel, Subscription
-from tests.contract.feed_server import Peer, VenueServer, binance_mark
+from tests.contract.feed_server import BYBIT_WHOLE, Act, Peer, VenueServer, binance_mark, bybit_ticker
 
-SCALE = 0.3
+SCALE = 0.05
 TIMES = FeedTimes(
     open_seconds=30.0, close_seconds=5.0, first_wait_seconds=0.02, most_wait_seconds=0.2, good_seconds=30.0,
     check_seconds=0.01, rotate_share=0.5, overlap_seconds=30.0, tick_seconds=0.01, silence_scale=SCALE,
@@ -104,6 +103,30 @@ async def hear(reader: asyncio.StreamReader, wanted: Callable[[Any], object]) ->
                 return answer
 
 
+async def heal(peer: Peer) -> None:
+    """A good Binance connection: a mark every 20 ms until the client goes."""
+    for number in range(10_000):
+        await peer.send(binance_mark("BTCUSDT", NOW + 1_000_000 + number, 70_000.0))
+        await asyncio.sleep(0.02)
+
+
+def whole(sequence: int, **changes: str) -> dict[str, Any]:
+    return bybit_ticker("BTCUSDT", "snapshot", NOW + sequence, sequence, **(dict(BYBIT_WHOLE) | changes))
+
+
+def delta(sequence: int, **data: str) -> dict[str, Any]:
+    return bybit_ticker("BTCUSDT", "delta", NOW + sequence, sequence, **data)
+
+
+def bybit_says(*frames: Any) -> Act:
+    async def act(peer: Peer) -> None:
+        await peer.acknowledge()
+        await peer.send(*frames)
+        await peer.stay()
+
+    return act
+
+
 def recorded(folder: Path) -> list[bytes]:
     """Every frame of the recording, in order."""
     records = RecordingReader(folder / "out")
@@ -124,10 +147,3 @@ def field(feed: Feed, instrument: str, name: str) -> Any:
 
 def is_stale(feed: Feed, instrument: str) -> bool:
     return bool(feed.snapshot([instrument])["instruments"][instrument]["stale"])
-
-
-async def heal(peer: Peer) -> None:
-    """A good Binance connection: a mark every 20 ms until the client goes."""
-    for number in range(10_000):
-        await peer.send(binance_mark("BTCUSDT", NOW + 1_000_000 + number, 70_000.0))
-        await asyncio.sleep(0.02)

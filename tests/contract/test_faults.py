@@ -220,6 +220,26 @@ def test_a_venue_that_stopped_settling_is_no_whole_history(venue: FakeVenue, fet
     assert (entry.status, entry.error) == ("partial", None)
 
 
+@pytest.mark.parametrize(("name", "series"), [("binance", "bars"), ("binance", "mark"), ("bybit", "index")])
+def test_bars_that_stop_while_the_contract_trades_are_no_whole_history(
+    venue: FakeVenue, fetched: Fetch, lake: Lake, name: str, series: str
+) -> None:
+    """Empty pages at the end look like a venue that has no more: the next fetch asks for them again."""
+    venue.markets["BTCUSDT"] = Market(end_ms=T0 + 10 * DAY)
+    asked = (name, series, T0, T0 + 20 * DAY)
+    (entry,) = fetched(*asked, options=REST).series
+    assert (entry.proof.got, entry.proof.expected) == (240, 480)
+    assert entry.proof.gaps == (Gap(T0 + 10 * DAY, T0 + 20 * DAY, 240, Reason.EMPTY_TWICE),)
+    assert (entry.status, entry.error) == ("partial", None)
+    (quiet,) = fetched(name, series, T0, T0 + 11 * DAY, options=REST).series  # a day may be an outage
+    assert (quiet.status, quiet.proof.gaps) == (
+        "complete", (Gap(T0 + 10 * DAY, T0 + 11 * DAY, 24, Reason.VENUE_HAS_NONE),))  # fmt: skip
+    venue.markets["BTCUSDT"] = Market()
+    (again,) = fetched(*asked, options=REST).series
+    assert (again.status, again.proof.got, again.tally.added) == ("complete", 480, 240)
+    assert held(fetched(*asked, options=REST), lake) == list(range(T0, T0 + 20 * DAY, HOUR))
+
+
 @pytest.mark.parametrize("symbols", [("BTCUSDT", "BTCUSDT"), ("BTCUSDT", "BTC/USDT", "BTC/USDT:USDT")])
 def test_one_symbol_in_several_spellings_is_fetched_once(
     venue: FakeVenue, fetched: Fetch, symbols: tuple[str, ...]

@@ -62,7 +62,8 @@ class SeriesRoute:
     ``rows``: most rows per page. ``span_ms``: longest range that one call may ask for, 0 when there is no such limit.
     ``bounded``: whether the call takes a lower bound; without one, rows before it are normal and are dropped.
     ``remedy``: what a user should know when the venue answers nothing for a range. ``keeps_all``: whether rows go back
-    to the listing, so that a page without rows after it is a fault.
+    to the listing, so that a page without rows after it is a fault; of bars and prices,
+    that a trading contract has no day without any.
     """
 
     route: Route

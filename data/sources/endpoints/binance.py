@@ -81,6 +81,7 @@ def _klines(api: str, path: str, name: str = "symbol", parse: Callable[[bytes], 
         parameters=partial(_bars_parameters, name=name),
         parse=parse,
         span_ms=_COIN_M_SPAN_MS if api == "dapi" else 0,
+        keeps_all=True,
     )
 
 
@@ -116,6 +117,7 @@ BINANCE = VenueRest(
             order=Order.FORWARD,
             parameters=_bars_parameters,
             parse=wire.bars,
+            keeps_all=True,
         ),
         ("bars", "linear"): _klines("fapi", "klines", parse=wire.bars),
         ("bars", "inverse"): _klines("dapi", "klines", parse=wire.coin_bars),

@@ -57,6 +57,7 @@ def _bars(path: str, parse: Callable[[bytes], Columns] = wire.prices) -> SeriesR
         order=Order.FORWARD,
         parameters=_bars_parameters,
         parse=parse,
+        keeps_all=True,
     )
 
 
