@@ -224,11 +224,11 @@ def test_rounding_of_money_in_transit_ends_no_run() -> None:
     assert result.status == "completed"
 
 
-def test_a_contract_of_two_pairs_is_noted_because_its_tiers_are_judged_by_pair() -> None:
+def test_a_contract_of_two_pairs_is_noted_because_its_tier_is_that_of_their_net_position() -> None:
     other = ("bybit:spot:BTCUSDT", BTC[1])
     history = market(
         spot(BTC[0], bars(100.0, 4)), perp(BTC[1], bars(100.0, 4), NOTHING_DUE), spot(other[0], bars(100.0, 4))
     )
     settings = settings_of([BTC, other], {"binance:spot": {"USDT": 1000.0}})
-    assert any(f"{BTC[1]} is the perp of 2 pairs" in note for note in build(settings, history).notes)
+    assert any(f"{BTC[1]} is the perp of several pairs" in note for note in build(settings, history).notes)
     assert not any("is the perp of" in note for note in build(settings_of([BTC], None), one_pair(BTC, 100.0, 4)).notes)
