@@ -8,7 +8,7 @@ read once at the start (``data.lean_market``), and these are subscribed only whe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -26,8 +26,8 @@ from AlgorithmImports import (
 )
 
 from crypto.errors import DataError
-from data.lean_folder.custom_series import custom_series_place
-from models.legs import Leg, LegBook
+from crypto.instruments import Instrument
+from models.legs import LegBook
 
 _STAMP = "%Y%m%d %H:%M:%S"
 _PLAIN = frozenset("0123456789.-")
@@ -125,16 +125,25 @@ def parse_value(line: str) -> float:
 class VenueSeries:
     """Series that a run subscribed, and the latest value of each: ``latest[key, series]``, key as in the settings.
 
-    Perps of one asset may share a series (borrow, oracle), which is subscribed once. ``unit``: of the composite oracle.
+    Perps of one asset may share a series (borrow, oracle), which is subscribed once. ``place_of``: market and ticker of
+    the file that holds a series of a perp.
     """
 
-    def __init__(self, algorithm: QCAlgorithm, book: LegBook, series: Sequence[str], unit: str) -> None:
+    def __init__(
+        self,
+        algorithm: QCAlgorithm,
+        book: LegBook,
+        series: Sequence[str],
+        place_of: Callable[[Instrument, str], tuple[str, str]],
+    ) -> None:
         self.latest: dict[tuple[str, str], float] = {}
         self._keys: dict[Any, list[tuple[str, str]]] = {}
         for name in series:
             shared: dict[str, list[tuple[str, str]]] = {}
             for leg in book.legs[1::2]:
-                shared.setdefault(_ticker(leg, name, unit), []).append((leg.instrument.key, name))
+                market, ticker = place_of(leg.instrument, name)
+                ticker = f"{market.removesuffix(SERIES[name].market_suffix)}.{ticker}"
+                shared.setdefault(ticker, []).append((leg.instrument.key, name))
             for ticker, keys in shared.items():
                 self._keys[algorithm.add_data(SERIES[name], ticker, Resolution.TICK, TimeZones.UTC).symbol] = keys
 
@@ -144,9 +153,3 @@ class VenueSeries:
             if slice.contains_key(symbol):
                 row: Any = slice[symbol]
                 self.latest.update(dict.fromkeys(keys, row.value))
-
-
-def _ticker(leg: Leg, name: str, unit: str) -> str:
-    """``market.ticker`` of the file that holds the series, the market without the suffix that its class adds."""
-    place = custom_series_place(leg.instrument, name, unit)
-    return f"{place.market.removesuffix(SERIES[name].market_suffix)}.{place.ticker}"
