@@ -13,7 +13,7 @@ from crypto.simulator.hosted import HostedExchange
 from crypto.simulator.setup import build
 from crypto.units import DAY_MS
 from crypto.venues.registry import instrument
-from data.lean_folder.custom_series import check_custom_series, custom_series_place
+from data.lean_folder.custom_series import check_custom_series, custom_series_name
 from data.lean_market import load_lean_market
 from data.settings import load_settings
 from data.tiers import tiers_of
@@ -63,8 +63,8 @@ class CarryAlgorithm(QCAlgorithm):
         self.risk_guard = LimitGuard(rules)
         self.post_trade = PostTrade(self, self.exchange, self.feed.end_ms - self.feed.start_ms)
         self._configure(settings.signal.warmup_hours)
-        place = partial(custom_series_place, unit=settings.oracle.unit)
-        self.series = VenueSeries(self, self.legs, parameters.series, place) if parameters.series else None
+        names = partial(custom_series_name, unit=settings.oracle.unit)
+        self.series = VenueSeries(self, self.legs, parameters.series, names) if parameters.series else None
 
     def _configure(self, warmup_hours: float) -> None:
         """Period, account and models. The warm-up lies inside the run's period, as it does on the embedded engine."""

@@ -174,11 +174,14 @@ def python_micros(folder: Path, size: CrossingsSize) -> list[float]:
     """Microseconds of our own Python in a held slice, brought to the speed of the machine that the prices are from.
 
     ``on_data`` over all slices after the entry, timed as a whole; each value is the smallest of a few passes, because
-    whatever else the machine does only adds.
+    whatever else the machine does only adds. The machine's speed is measured between the passes, and its smallest
+    counts as well: measured apart, a busy machine would make the adapter look cheaper than it is.
     """
-    return [
-        min(_held_micros(folder) for _ in range(size.passes)) * CALL_US / call_micros() for _ in range(size.repeats)
-    ]
+    found = []
+    for _ in range(size.repeats):
+        passes = [(_held_micros(folder), call_micros()) for _ in range(size.passes)]
+        found.append(min(held for held, _ in passes) * CALL_US / min(call for _, call in passes))
+    return found
 
 
 def _held_micros(folder: Path) -> float:
@@ -227,14 +230,14 @@ def _double_seconds(algorithm: Any, slices: list[tuple[Any, Any, Any]]) -> float
     return time.thread_time() - begin
 
 
-def call_micros(calls: int = 100_000) -> float:
-    """Microseconds of one Python function call here, the smallest of five."""
+def call_micros(calls: int = 20_000) -> float:
+    """Microseconds of one Python function call here, the smallest of three."""
 
     def nothing(value: int) -> int:
         return value
 
     best = float("inf")
-    for _ in range(5):
+    for _ in range(3):
         begin = time.thread_time()
         for number in range(calls):
             nothing(number)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from AlgorithmImports import (
     FileFormat,
@@ -122,34 +122,28 @@ def parse_value(line: str) -> float:
     return value
 
 
-class RateFile(Protocol):
-    """Where the data folder holds a series."""
-
-    @property
-    def market(self) -> str:
-        """Market of the file, with the suffix of its series."""
-
-    @property
-    def ticker(self) -> str:
-        """Name of the file."""
-
-
 class VenueSeries:
     """Series that a run subscribed, and the latest value of each: ``latest[key, series]``, key as in the settings.
 
-    Perps of one asset may share a series (borrow, oracle), which is subscribed once. ``place``: file
-    of an instrument's series.
+    Perps of one asset may share a series (borrow, oracle), which is subscribed once. ``place_of``: market and ticker of
+    the file that holds a series of a perp.
     """
 
     def __init__(
-        self, algorithm: QCAlgorithm, book: LegBook, series: Sequence[str], place: Callable[[Instrument, str], RateFile]
+        self,
+        algorithm: QCAlgorithm,
+        book: LegBook,
+        series: Sequence[str],
+        place_of: Callable[[Instrument, str], tuple[str, str]],
     ) -> None:
         self.latest: dict[tuple[str, str], float] = {}
         self._keys: dict[Any, list[tuple[str, str]]] = {}
         for name in series:
             shared: dict[str, list[tuple[str, str]]] = {}
             for leg in book.legs[1::2]:
-                shared.setdefault(_ticker(place(leg.instrument, name), name), []).append((leg.instrument.key, name))
+                market, ticker = place_of(leg.instrument, name)
+                ticker = f"{market.removesuffix(SERIES[name].market_suffix)}.{ticker}"
+                shared.setdefault(ticker, []).append((leg.instrument.key, name))
             for ticker, keys in shared.items():
                 self._keys[algorithm.add_data(SERIES[name], ticker, Resolution.TICK, TimeZones.UTC).symbol] = keys
 
@@ -159,8 +153,3 @@ class VenueSeries:
             if slice.contains_key(symbol):
                 row: Any = slice[symbol]
                 self.latest.update(dict.fromkeys(keys, row.value))
-
-
-def _ticker(file: RateFile, name: str) -> str:
-    """``market.ticker`` of the file that holds the series, the market without the suffix that its class adds."""
-    return f"{file.market.removesuffix(SERIES[name].market_suffix)}.{file.ticker}"

@@ -105,16 +105,16 @@ class BarFeed:
                 pay_settlements(self._exchange, leg, security, end_ms, on_last_price=self._pays_on_last)
 
     def _close(self, now_ms: int, bars: TradeBars | None) -> None:
-        complete = bars is not None and bars.count == self._symbols
+        exchange, complete = self._exchange, bars is not None and bars.count == self._symbols
         index = (now_ms - self.start_ms) // self.bar_ms - 1
         for pair, (spot, perp, marks) in enumerate(self._pairs):
             printed = _bar(perp, bars, complete)
             mark, extremes = _NO_MARK if marks is None else marks[index]
             if extremes[0] != extremes[0] and printed[1] > 0.0:
                 extremes = _traded(perp, printed[0])
-            self._exchange.see(pair, _bar(spot, bars, complete), printed, mark, extremes)
+            exchange.see(pair, _bar(spot, bars, complete), printed, mark, extremes)
         self.seen_ms = now_ms
-        self._exchange.close_bar(now_ms)
+        exchange.close_bar(now_ms)
 
 
 def _traded(leg: Leg, close: float) -> tuple[float, float]:

@@ -52,6 +52,7 @@ from crypto.simulator.valuation import (
     revalue,
     spot_base,
     stop_insolvent,
+    unrealised,
 )
 from crypto.simulator.watch import watch
 
@@ -234,7 +235,7 @@ def _quote_bar(world: World, instant: int, pair: int) -> None:
 @kernel
 def _measure_pair(world: World, instant: int, pair: int) -> None:
     _quote_bar(world, instant, pair)
-    measure_position(world, pair)
+    measure_position(world, pair, unrealised(world, 2 * pair + 1), notional(world, 2 * pair + 1))
     quote, series = world.quotes[pair], world.series
     fresh = quote.spot_fresh == 1 and quote.perp_fresh == 1
     series[instant, pair, PNL] = world.pairs[pair].pnl
@@ -245,14 +246,18 @@ def _measure_pair(world: World, instant: int, pair: int) -> None:
 
 
 @kernel
-def measure_position(world: World, pair: int) -> None:
-    """Profit of a pair, the margin behind its perp and what the position needs, at the prices of the quote."""
+def measure_position(world: World, pair: int, gain: float, size: float) -> None:
+    """Profit of a pair and the margin behind its perp, at the prices of the quote.
+
+    ``gain``: unrealised profit of the perp, settlement asset; ``size``: its absolute notional, account currency.
+    """
     row, quote = world.pairs[pair], world.quotes[pair]
     perp = 2 * pair + 1
-    row.pnl = pair_pnl(world, pair)
+    row.pnl = pair_pnl(world, pair, gain)
     if row.direction != 0:
-        row.trip_peak_pnl = max(row.trip_peak_pnl, row.pnl - row.trip_start_pnl)
-    quote.notional = notional(world, perp)
+        gained = row.pnl - row.trip_start_pnl
+        row.trip_peak_pnl = max(row.trip_peak_pnl, gained)
+    quote.notional = size
     leg = world.legs[perp]
     backing = world.holdings[leg.wallet, leg.settle_asset]
     backed = backing.notional
@@ -284,8 +289,8 @@ def _attention(world: World, pair: int) -> int:
     if drift > rules.max_delta_fraction * abs(hedge):
         bits |= DELTA_DRIFTED
     bits |= row.guards << GUARD_SHIFT
-    wanted = wanted_notional(world.run[0].equity, row.weight, rules)
-    calm = world.run[0].time_ms >= row.calm_until_ms
-    if calm and rules.resize_band > 0.0 and wanted > quote.notional * (1.0 + rules.resize_band):
-        bits |= BELOW_TARGET
+    if rules.resize_band > 0.0 and world.run[0].time_ms >= row.calm_until_ms:
+        wanted = wanted_notional(world.run[0].equity, row.weight, rules)
+        if wanted > quote.notional * (1.0 + rules.resize_band):
+            bits |= BELOW_TARGET
     return int(bits)

@@ -214,7 +214,7 @@ class HostedExchange:
         else:
             judge_equity(world, measure_wallets(world, INSTANT))
             for pair in range(len(world.pairs)):
-                measure_position(world, pair)
+                measure_position(world, pair, unrealised(world, 2 * pair + 1), notional(world, 2 * pair + 1))
         self.risk.look()
 
     def _measure_simple(self) -> None:
@@ -225,14 +225,18 @@ class HostedExchange:
         world = self.world
         for _, backing in self._backings:
             backing.unrealised = backing.notional = 0.0
+        found = []
         for leg, row, backing in self._perps:
+            gain = size = 0.0
             if row.lots != 0:
-                backing.unrealised += unrealised(world, leg)
-                backing.notional += notional(world, leg)
+                gain, size = unrealised(world, leg), notional(world, leg)
+                backing.unrealised += gain
+                backing.notional += size
+            found.append((gain, size))
         equity = self._money
-        for pair, row in enumerate(world.pairs):
-            measure_position(world, pair)
-            equity += row.pnl
+        for pair, (gain, size) in enumerate(found):
+            measure_position(world, pair, gain, size)
+            equity += world.pairs[pair].pnl
         for wallet, backing in self._backings:
             if backing.balance + backing.unrealised < -ROUNDING * max(1.0, abs(equity)):
                 stop_insolvent(world, wallet)

@@ -141,12 +141,12 @@ class HostedRisk:
                 self._balances_hold = False
         if self.moved or not self._balances_hold:
             return all(row.lots == 0 for _, row in self._perps)
-        for held in self._held:
-            extreme = marks[held.pair][1 if held.leg.lots < 0 else 0]
+        for pair, leg, _, _, border in self._held:
+            is_short = leg.lots < 0
+            extreme = marks[pair][1 if is_short else 0]
             if extreme != extreme:
-                extreme = values[2 * held.pair + 1]
-            inside = extreme < held.border * _INSIDE if held.leg.lots < 0 else extreme * _INSIDE > held.border
-            if not inside:
+                extreme = values[2 * pair + 1]
+            if not (extreme < border * _INSIDE if is_short else extreme * _INSIDE > border):
                 return False
         return True
 

@@ -70,6 +70,16 @@ class Totals(dict[tuple[int, int], float]):
         super().__setitem__(index[1:], value)
 
 
+class Tables:
+    """The tables of a world as attributes in slots, which are read twice as fast as those of a named tuple."""
+
+    __slots__ = World._fields
+
+    def __init__(self, world: World) -> None:
+        for name, table in zip(World._fields, world, strict=True):
+            setattr(self, name, table)
+
+
 def _rows(table: Any, kind: type[Rows] = Rows) -> Rows:
     return kind(table.dtype.names, table.tolist())
 
@@ -103,7 +113,7 @@ def plain(world: World) -> World:
     )
     records = ("ledger", "orders", "journal", "trips")
     counted = {"ledger": int(world.run[0].ledger_rows)}
-    return World(
+    world = World(
         bars=cast("Any", Grid((legs, 1, BAR_COLUMNS))),
         tiers=cast("Any", Columns(tuple(row) for row in world.tiers.tolist())),
         oracle=Grid((pairs, 1), 0),
@@ -116,3 +126,4 @@ def plain(world: World) -> World:
         **{name: _rows(getattr(world, name)) for name in tables},
         **{name: _rows(getattr(world, name)[: counted.get(name, 0)], Records) for name in records},
     )
+    return cast("World", Tables(world))

@@ -258,17 +258,20 @@ def free_cash(world: World, wallet: int) -> float:
 
 
 @kernel
-def pair_pnl(world: World, pair: int) -> float:
-    """Cumulative profit of a pair from the cash its legs moved and the value they hold; not from the attribution."""
+def pair_pnl(world: World, pair: int, gain: float) -> float:
+    """Cumulative profit of a pair from the cash its legs moved and the value they hold; not from the attribution.
+
+    ``gain``: unrealised profit of its perp leg, settlement asset.
+    """
     spot, perp = world.legs[2 * pair], world.legs[2 * pair + 1]
     total = spot.cash + perp.cash
     base = spot_base(world, 2 * pair)
     if base != 0.0:
         total += base * spot.value_price
     if perp.kind == INVERSE:
-        coin = perp.coin + unrealised(world, 2 * pair + 1)
+        coin = perp.coin + gain
         if coin != 0.0:
             total += coin * asset_price(world, perp.wallet, perp.base_asset)
     else:
-        total += unrealised(world, 2 * pair + 1)
+        total += gain
     return float(total)

@@ -36,6 +36,12 @@ def custom_series_place(item: Instrument, series: str, unit: str) -> Place:
     return Place(CRYPTO_FUTURE, market, ticker(item.symbol, item.quote))
 
 
+def custom_series_name(item: Instrument, series: str, unit: str) -> tuple[str, str]:
+    """Market and ticker of that file."""
+    place = custom_series_place(item, series, unit)
+    return place.market, place.ticker
+
+
 def check_custom_series(
     root: Path, instruments: Iterable[Instrument], series: Sequence[str], settings: Settings
 ) -> None:

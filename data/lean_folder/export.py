@@ -107,7 +107,8 @@ def export(lake: Lake, root: Path, options: ExportOptions, advance: Callable[[],
     try:
         exported, empty = _export_all(lake, root, options, jobs, manifest, advance)
         removed = () if options.symbols else _remove_others(root, manifest, {str(job.key) for job in jobs})
-        write_manifest(root, manifest)  # the composites are made of what it names
+        if options.composites:
+            write_manifest(root, manifest)  # they are made of what it names
         made = composites.write_composites(
             root, manifest, options.composites, options.end_ms, keep_others=bool(options.symbols)
         )

@@ -85,3 +85,8 @@ def test_aware_and_naive_times_are_the_same_instant() -> None:
     naive = datetime(2020, 3, 10, 8)
     assert convert.milliseconds(naive) == convert.milliseconds(naive.replace(tzinfo=UTC)) == 1_583_827_200_000
     assert convert.moment(1_583_827_200_000) == naive
+
+
+def test_parts_of_a_millisecond_are_cut_towards_the_past() -> None:
+    assert convert.milliseconds(datetime(1970, 1, 2, 0, 0, 1, 1_999)) == 86_401_001
+    assert convert.milliseconds(datetime(1969, 12, 31, 23, 59, 59, 999_500)) == -1

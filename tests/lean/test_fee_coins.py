@@ -26,7 +26,7 @@ from data.lean_market import load_lean_market
 from tests.lean import engine
 from tests.lean.conftest import parameters
 from tests.lean.folder import MARK_PLACE, PERP, SPOT, columns, write, write_bars
-from tests.lean.test_same_orders import assert_same, history_with_bars, settings_of
+from tests.lean.test_same_orders import MAKER_IN_PARTS, assert_same, history_with_bars, settings_of
 
 from models.convert import milliseconds  # isort: skip
 
@@ -100,6 +100,8 @@ def embedded_run(folder: Path, settings: Mapping[str, str]) -> Any:
     return run_python(build(settings_of(dict(settings)), history_of(folder, settings)).world, PythonPipeline())
 
 
+IN_PARTS = MAKER_IN_PARTS | {"slippage__max_participation": "0.002"}  # a resting order takes several bars
+REBATE = '{"binance:spot:BTCUSDT" = {maker = -0.0001}, "binance:linear:BTCUSDT" = {maker = -0.00005}}'
 CASES: dict[str, tuple[str, str, dict[str, str]]] = {
     "enough": ("20", "10", {}),
     "spot alone": ("20", "0", {}),
@@ -109,6 +111,14 @@ CASES: dict[str, tuple[str, str, dict[str, str]]] = {
     "perp makes": ("20", "10", {
         "execution__style": "maker_first", "execution__first_leg": "perp", "execution__leg_timeout_bars": "2",
     }),
+    "maker first in parts": ("20", "10", IN_PARTS),
+    "perp makes in parts": ("20", "10", IN_PARTS | {"execution__first_leg": "perp"}),
+    "maker first in parts, running short": ("1.5", "0.5", IN_PARTS),
+    "maker first in parts, running short, fee in quote": (
+        "1.5", "0.5", IN_PARTS | {"fees__spot_buy_fee_in_base": "false"},
+    ),
+    "taker, short of volume": ("20", "10", {"slippage__max_participation": "0.002"}),
+    "rebate in parts": ("20", "10", IN_PARTS | {"fees__override": REBATE}),
     "with slippage": ("20", "10", {"slippage__spot_half_spread_bps": "1.0", "slippage__impact_bps": "20.0"}),
 }  # fmt: skip
 
@@ -127,13 +137,44 @@ def test_both_engines_pay_the_same_fees_and_hold_the_same(coin_folder: Path, cas
     assert_same(algorithm, world, opens_at_last_close="perp" not in case)
     assets = set(fee_assets(algorithm))
     assert "BNB" in assets
-    assert (assets == {"BNB"}) == (case in ("enough", "maker first", "perp makes", "with slippage"))
+    assert (assets == {"BNB"}) == ((spot_coins, perp_coins) == ("20", "10") and not case.startswith("rebate"))
     book = algorithm.portfolio.cash_book
     for asset, amount in algorithm.exchange.balances().items():  # what Lean holds, to a rounding of its own
         assert book[asset].amount == pytest.approx(amount, rel=1e-9, abs=1e-7)
     assert sorted(entry["event"] for entry in journal_of(world)) == sorted(
         entry["event"] for entry in journal_of(algorithm.exchange.world)
     )
+
+
+def parts_of(algorithm: Any) -> dict[int, list[tuple[Any, Any]]]:
+    """Fills of every resting order, in order of time."""
+    found: dict[int, list[tuple[Any, Any]]] = {}
+    for event, order in algorithm.double_events:
+        if event.fill_quantity and type(order).__name__ == "LimitOrder":
+            found.setdefault(order.id, []).append((event, order))
+    return found
+
+
+def test_each_part_of_a_resting_order_pays_in_the_coin_until_it_runs_out(coin_folder: Path) -> None:
+    """The maker's 0.07 % less a quarter, as coins of the moment; the part that they do not cover pays in base."""
+    algorithm = adapter_run(coin_folder, given("1.5", "0.5", **IN_PARTS))
+    bought = [fills for fills in parts_of(algorithm).values() if len(fills) > 1 and fills[0][1].quantity > 0]
+    assets = [[event.order_fee.value.currency for event, _ in fills] for fills in bought]
+    assert any({"BNB", "BTC"} == set(found) for found in assets)  # it ran out within one order
+    times, closes = (coin_columns()[name] for name in ("time_ms", "close"))
+    held = Fraction(3, 2)
+    for fills in bought[:1]:
+        for event, _ in fills:
+            now_ms = milliseconds(event.utc_time)
+            known = Fraction(closes[np.searchsorted(times + HOUR_MS, now_ms, side="right") - 1])
+            fee, paid = event.order_fee.value, Fraction(event.order_fee.value.amount)
+            gross = Fraction(event.fill_quantity) + (paid if fee.currency == "BTC" else 0)
+            coins = gross * Fraction(event.fill_price) * Fraction(7, 10_000) * Fraction(75, 100) / known
+            assert (fee.currency == "BNB") == (coins <= held)
+            if fee.currency == "BNB":
+                held -= coins
+            wanted = coins if fee.currency == "BNB" else gross * Fraction(7, 10_000)
+            assert float(paid) == pytest.approx(float(wanted), rel=1e-5)
 
 
 def journal_of(world: Any) -> list[dict[str, int]]:

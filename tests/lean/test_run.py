@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -378,7 +379,12 @@ assert not set(loaded) & set({blocked!r}), loaded
 """
 
 
+CONTAINER = {"numpy": "1.26.4", "pandas": "2.3.3", "numba": "0.61.2", "pyarrow": "19.0.1"}
+
+
 def test_main_and_models_import_with_what_leans_container_has() -> None:
+    assert sys.version_info[:2] == (3, 11)
+    assert {name: metadata.version(name) for name in CONTAINER} == CONTAINER
     code = PROBE.format(blocked=BLOCKED, root=str(engine.ROOT), double=str(engine.DOUBLE))
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
