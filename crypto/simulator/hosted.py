@@ -17,7 +17,6 @@ from crypto.ledger import Flow
 from crypto.margin import initial_margin, maintenance
 from crypto.market import MarketHistory
 from crypto.pipeline import execution, features, signal
-from crypto.pipeline.features import Features
 from crypto.pipeline.orders import OrderKind, OrderReason, OrderStatus
 from crypto.pipeline.risk import Approved
 from crypto.pipeline.stages import Allocator, RiskGuard, SignalModel
@@ -226,19 +225,20 @@ class HostedExchange:
         for _, backing in self._backings:
             backing.unrealised = backing.notional = 0.0
         found = []
-        for leg, row, backing in self._perps:
+        for pair, (leg, row, backing) in enumerate(self._perps):
             gain = size = 0.0
             if row.lots != 0:
                 gain, size = unrealised(world, leg), notional(world, leg)
                 backing.unrealised += gain
                 backing.notional += size
-            found.append((gain, size))
+            found.append((pair, world.pairs[pair], gain, size))
         equity = self._money
-        for pair, (gain, size) in enumerate(found):
+        for pair, pair_row, gain, size in found:
             measure_position(world, pair, gain, size)
-            equity += world.pairs[pair].pnl
+            equity += pair_row.pnl
         for wallet, backing in self._backings:
-            if backing.balance + backing.unrealised < -ROUNDING * max(1.0, abs(equity)):
+            margin = backing.balance + backing.unrealised
+            if margin < 0.0 and margin < -ROUNDING * max(1.0, abs(equity)):
                 stop_insolvent(world, wallet)
         judge_equity(world, equity)
 
@@ -333,12 +333,6 @@ class HostedExchange:
 
     # -- what the strategy wants -------------------------------------------------------------------------------------
 
-    def observe(self, pair: int) -> Features:
-        """Bring the features of a pair to now; their series, which Lean does not show, is not kept."""
-        world = self.world
-        end = world.legs[2 * pair + 1].settle_end
-        return features.update(world.pairs, world.quotes, self._rules, world.settlements, end, pair)
-
     def begin_turn(self) -> None:
         """Before the pairs decide: stop the work that the kill switch or a guard forbids, end what is over."""
         for pair, (_, _, _, perp, _) in enumerate(self._rows):
@@ -349,9 +343,13 @@ class HostedExchange:
                 close_finished(self.world, pair)
 
     def decide(self, pair: int, model: SignalModel, allocator: Allocator, guard: RiskGuard) -> None:
-        """All stages of one pair at this instant; orders wait in the book until ``work`` sends them."""
+        """All stages of one pair at this instant; orders wait in the book until ``work`` sends them.
+
+        The series of its features, which Lean does not show, is not kept.
+        """
         world, row = self.world, self.world.pairs[pair]
-        seen = self.observe(pair)
+        end = world.legs[2 * pair + 1].settle_end
+        seen = features.update(world.pairs, world.quotes, self._rules, world.settlements, end, pair)
         if row.phase != execution.IDLE:
             send(world, pair)
             return

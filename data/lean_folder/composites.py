@@ -91,8 +91,11 @@ def _write(
     priced = ~np.isnan(series.arrays.value)  # HALT has no price, and so no row
     times, values = series.close_ms[priced], series.arrays.value[priced]
     if not len(times):
+        names = ", ".join(str(source.key) for source in series.sources)
         raise DataError(
-            "its venues never agree on a price", remedy="ingest further venues, or raise the limits of [oracle]"
+            f"it has no price at any bar: of {names} fewer than oracle.degraded_quorum ="
+            f" {request.rules.degraded_quorum} ever agree",
+            remedy="ingest further venues, or change the limits of [oracle]",
         )
     text = composite_text(request.asset, place, times, values, root, end_ms)
     digest, path = hashlib.sha256(text.content).hexdigest(), root / text.path
