@@ -230,5 +230,6 @@ def test_a_contract_of_two_pairs_is_noted_because_its_tier_is_that_of_their_net_
         spot(BTC[0], bars(100.0, 4)), perp(BTC[1], bars(100.0, 4), NOTHING_DUE), spot(other[0], bars(100.0, 4))
     )
     settings = settings_of([BTC, other], {"binance:spot": {"USDT": 1000.0}})
-    assert any(f"{BTC[1]} is the perp of several pairs: its tier is that of their net" in note for note in build(settings, history).notes)
+    words = f"{BTC[1]} is the perp of several pairs: its tier is that of their net"
+    assert any(words in note for note in build(settings, history).notes)
     assert not any("is the perp of" in note for note in build(settings_of([BTC], None), one_pair(BTC, 100.0, 4)).notes)
