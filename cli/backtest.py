@@ -112,13 +112,14 @@ def _show(finished: FinishedRun) -> None:
     )
     if provenance["synthetic"]:
         title += "  [SYNTHETIC]"
-    console.out.print(Panel(_headline(summary, result.settings["run"]["account_currency"]), title=title, expand=False))
+    headline = _headline(summary, result.settings["run"]["account_currency"], result.policies.get("kill switch"))
+    console.out.print(Panel(headline, title=title, expand=False))
     console.out.print(_pair_table(summary))
     shown = {name: path for name, path in finished.files.items() if name in {"report.html", "result.json"}}
     console.show_files(shown | {"all files": finished.directory})
 
 
-def _headline(summary: Any, currency: str) -> Text:
+def _headline(summary: Any, currency: str, kill_switch: Any) -> Text:
     sharpe = summary["sharpe"]
     ratio = "-" if sharpe is None else f"{sharpe:.2f}"
     orders = f"{summary['orders']} ({summary['rejected']} rejected, {summary['cancelled']} cancelled)"
@@ -134,6 +135,11 @@ def _headline(summary: Any, currency: str) -> Text:
         held = [sum(wallet[part] for wallet in found["wallets"].values()) for part in ("start", "end")]
         counts = f"{found['fills']} fills, {found['fills_not_covered']} not covered"
         rows[f"fees in {asset}"] = f"{held[0]:,.4f} -> {held[1]:,.4f} {asset}   {counts}"
+    if kill_switch is not None:
+        rows["kill switch"] = (
+            f"pulled {kill_switch['pulled']}, re-armed {kill_switch['rearmed']}"
+            f" of {kill_switch['dates to rearm']} dates in risk.rearm"
+        )
     return Text("\n".join(f"{name:12} {text}" for name, text in rows.items()))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,16 +15,29 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import JsonFlag, emit, out, progress
+from cli.console import JsonFlag, emit, note, out, progress
 from cli.options import DEFAULT_LAKE, LakeOption, flattened
 from cli.output import writable_folder
 from crypto.errors import UsageError
 from crypto.units import iso
+from crypto.venues.liquidation_rules import RULES
 from data.store import delimited, freqtrade, funding_table
 from data.store.lake import Lake, SeriesKey
 from data.store.pieces import Ingested, IngestOptions, Piece, ingest_piece, instrument_symbol
 
-Venue = Annotated[str, typer.Option("--venue", help="Venue that the data come from, for example binance or bybit.")]
+
+def _noted_venue(venue: str) -> str:
+    """The venue as given: any name is taken, but one that looks like a slip of the pen is pointed out."""
+    close = [] if venue in RULES else get_close_matches(venue, list(RULES), n=1, cutoff=0.75)
+    if close:
+        note(f"--venue {venue} is taken as a venue of its own; if {close[0]} was meant, delete {venue} from the lake")
+    return venue
+
+
+Venue = Annotated[
+    str,
+    typer.Option("--venue", help="Venue that the data come from, for example binance or bybit.", callback=_noted_venue),
+]
 KindOption = Annotated[str, typer.Option("--kind", help="spot, linear or inverse; asset for borrow rates.")]
 Symbol = Annotated[str, typer.Option("--symbol", help="Symbol such as BTCUSDT; the asset for borrow rates.")]
 SeriesOption = Annotated[str, typer.Option("--series", help="bars, mark, index, funding or borrow.")]

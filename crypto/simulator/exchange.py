@@ -28,7 +28,7 @@ from crypto.pipeline.risk import drawdown_breached
 from crypto.simulator.clock import borrow_rate_at, charge_borrow_hour, receive_transfer, settle
 from crypto.simulator.deleveraging import deleverage_where_due
 from crypto.simulator.liquidation import liquidate_where_due
-from crypto.simulator.margin_check import use_tiers_of
+from crypto.simulator.margin_check import net_lots, use_tiers_of
 from crypto.simulator.matching import arrive, match_resting
 from crypto.simulator.posting import note
 from crypto.simulator.state import (
@@ -264,7 +264,7 @@ def measure_position(world: World, pair: int, gain: float, size: float) -> None:
     price = asset_price(world, leg.wallet, leg.settle_asset)
     equity = (backing.balance + backing.unrealised) * price + backing.collateral
     quote.collateral_ratio = equity / backed if backed > 0.0 else math.nan
-    if backed > 0.0 and equity <= 0.0 and world.rules[0].lean_account == 0:
+    if backed > 0.0 and equity <= 0.0 and world.rules[0].lean_account == 0 and net_lots(world, perp) != 0:
         stop_insolvent(world, leg.wallet)
 
 

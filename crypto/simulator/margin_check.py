@@ -57,6 +57,17 @@ def contract_share(world: World, leg: int) -> float:
 
 
 @kernel
+def holds_position(world: World, leg: int) -> bool:
+    """Whether the venue sees any position in the account of ``leg``: pairs of one contract may cancel out."""
+    legs = world.legs
+    for other in range(1, legs.shape[0], 2):
+        mine = legs[other].wallet == legs[leg].wallet and legs[other].settle_asset == legs[leg].settle_asset
+        if mine and legs[other].lots != 0 and net_lots(world, other) != 0:
+            return True
+    return False
+
+
+@kernel
 def _coins_of_contract(world: World, leg: int) -> float:
     """Value of the coins behind all pairs of the leg's contract in a unified wallet, per unit of their rise."""
     legs, total = world.legs, 0.0

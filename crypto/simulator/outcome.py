@@ -91,7 +91,11 @@ def outcome(
             ),
             **fee_coin_figures(world, names, ledger),
         },
-        policies={**_policies(world, settings), "price oracle": _oracle_counts(market, settings, count - 1)},
+        policies={
+            **_policies(world, settings),
+            **_kill_switch(world, settings),
+            "price oracle": _oracle_counts(market, settings, count - 1),
+        },
         provenance={**provenance, "notes": [*market.notes, *setup.notes]},
         settings=plain_settings,
     )
@@ -190,6 +194,15 @@ def _policies(world: World, settings: Settings) -> dict[str, Any]:
             "borne by the insurance fund": float(run.fund_paid),
         },
     }
+
+
+def _kill_switch(world: World, settings: Settings) -> dict[str, Any]:
+    """How often the kill switch was pulled and re-armed; empty where it never was and no date to re-arm it is given."""
+    found = world.journal["event"][: world.run[0].journal_rows]
+    pulled, rearmed = (int(np.count_nonzero(found == event)) for event in (state.KILL, state.REARMED))
+    if pulled == 0 and not settings.risk.rearm:
+        return {}
+    return {"kill switch": {"pulled": pulled, "rearmed": rearmed, "dates to rearm": len(settings.risk.rearm)}}
 
 
 def _oracle_counts(market: MarketHistory, settings: Settings, bars: int) -> dict[str, Any] | str:

@@ -13,7 +13,7 @@ from crypto.pipeline.guards import FARTHEST, Guard, in_sigmas, latched_high, lat
 from crypto.pipeline.orders import OrderReason, OrderStatus
 from crypto.pipeline.reasons import Reason
 from crypto.simulator.desk import end_order, release
-from crypto.simulator.margin_check import maintenance_at, profit_at, rise_hurts, tier_column
+from crypto.simulator.margin_check import holds_position, maintenance_at, profit_at, rise_hurts, tier_column
 from crypto.simulator.posting import note
 from crypto.simulator.state import DISTANCE, GUARD_RELEASED, GUARD_TRIPPED, INVERSE, World
 from crypto.simulator.valuation import coin_collateral, perp_base, spot_base
@@ -109,6 +109,8 @@ def liquidation_distance(world: World, leg: int, only: int) -> float:
         found = _linear_distance(world, leg, only)
         if found == found:
             return found
+    if not holds_position(world, leg):
+        return FARTHEST
     if stressed_surplus(world, leg, only, 0.0) <= 0.0:
         return 0.0
     if stressed_surplus(world, leg, only, FARTHEST) > 0.0:

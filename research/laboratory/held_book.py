@@ -258,7 +258,14 @@ def run_book(
     """
     settings = book_settings(base, book, guarded=guarded)
     stages = OpenAndHold(book, open_ms, disruption, guarded=guarded)
-    result = run_backtest(settings, market, strategy=BookPipeline(stages))
+    try:
+        result = run_backtest(settings, market, strategy=BookPipeline(stages))
+    except RefusedError as error:
+        if "portfolio.perp_leverage" not in error.message:
+            raise
+        # nobody gave that number: it follows from the book's
+        asked = f"that is {LEVERAGE_SLACK:g} times the book's leverage of {book.leverage:g}, so that fees fit"
+        raise RefusedError(f"{error.message}; {asked}", remedy=error.remedy) from error
     opened = {entry["pair"] for entry in result.journal if entry["event"] == "trip_opened"}
     for name in result.pair_names:
         if name not in opened:

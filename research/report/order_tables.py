@@ -80,7 +80,8 @@ def _status_cells(orders: Records) -> list[str]:
 
 def reason_table(result: BacktestResult) -> str:
     """Why orders were rejected or cancelled, most frequent first."""
-    orders = result.orders
+    ended = (int(OrderStatus.REJECTED), int(OrderStatus.CANCELLED))
+    orders = result.orders[np.isin(result.orders["status"], ended)]  # a liquidation's order has a reason and is filled
     counted = [(reason, orders[orders["reason"] == reason]) for reason in OrderReason if reason is not OrderReason.NONE]
     counted = sorted(((reason, rows) for reason, rows in counted if len(rows)), key=lambda item: -len(item[1]))
     if not counted:
@@ -88,10 +89,7 @@ def reason_table(result: BacktestResult) -> str:
     lines = [
         row(
             plain_words(reason.name.lower()),
-            [
-                number(int((rows["status"] == status).sum()), 0)
-                for status in (OrderStatus.REJECTED, OrderStatus.CANCELLED)
-            ],
+            [number(int((rows["status"] == status).sum()), 0) for status in ended],
         )
         for reason, rows in counted
     ]

@@ -210,7 +210,8 @@ ATTRIBUTION_NOTE = (
 )
 ORDER_NOTE = (
     "Traded value is fee over fee rate, so orders without a fee are left out of the averages. Negative basis points "
-    "are a cost. Maker: share of orders with fills that rested post-only."
+    "are a cost. Maker: share of orders with fills that rested post-only. A liquidation counts as an order, and its "
+    "fee is among the fees; traded value and averages leave it out."
 )
 EVENT_NOTE = (
     "Value: fee of a liquidation, what the fund paid (+) or kept (\u2212) at a takeover, a guard's measure,"

@@ -104,3 +104,12 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(
     assert code == 130
     assert "interrupted" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_switch_that_was_pulled_stands_in_the_summary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*SHORT, "--out", str(tmp_path), "--no-report"]
+    limits = ["--set", "risk.max_drawdown=0.0001", "--set", 'risk.rearm=["2024-01-02"]']
+    assert "kill switch" not in carry(capsys, *flags)[1]
+    assert "kill switch  pulled 1, re-armed 0 of 1 dates in risk.rearm" in carry(capsys, *flags, *limits)[1]

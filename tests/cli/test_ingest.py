@@ -158,6 +158,16 @@ def test_folder_or_file_but_not_both(carry: Run, folder: Path) -> None:
         assert "either a folder or --file" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("venue", "meant"), [("binanse", "binance"), ("bybitt", "bybit"), ("kraken", None), ("okx", None)]
+)
+def test_a_venue_that_looks_like_a_slip_is_pointed_out(carry: Run, folder: Path, venue: str, meant: str | None) -> None:
+    outcome = carry("ingest", "freqtrade", folder, "--venue", venue, "--json")
+    assert outcome.code == 0
+    assert outcome.json["files"][0]["series"].startswith(f"{venue}:spot")
+    assert (f"if {meant} was meant" in outcome.err) if meant else ("was meant" not in outcome.err)
+
+
 def test_unknown_symbols_and_missing_lakes(carry: Run, folder: Path) -> None:
     outcome = carry("ingest", "freqtrade", folder, "--venue", "binance", "--symbols", "DOGEUSDT")
     assert outcome.code == 2

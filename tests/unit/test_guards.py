@@ -340,6 +340,23 @@ class TestKillSwitch:
         assert len(opened) == 1 + len(rearmed)
         assert all(time > moment for time, moment in zip(opened[1:], rearmed, strict=True))
 
+    @pytest.mark.parametrize(
+        ("hours", "counts"),
+        [
+            ((), {"pulled": 1, "rearmed": 0, "dates to rearm": 0}),
+            ((2.5, 5.0), {"pulled": 1, "rearmed": 1, "dates to rearm": 2}),
+        ],
+    )
+    def test_the_result_counts_what_became_of_it(self, hours: tuple[float, ...], counts: dict[str, int]) -> None:
+        dates = tuple(iso(int(START + hour * HOUR_MS)) for hour in hours)
+        wallets = {"binance:spot": {"USDT": 1000.0}, "binance:linear": {"USDT": 300.0}}
+        for limit, expected in ((0.02, counts), (0.5, counts | {"pulled": 0, "rearmed": 0} if hours else None)):
+            settings = settings_of(wallets, risk={"max_drawdown": limit, "rearm": dates})
+            spot_path = np.array([100.0, 100.0, 100.0, 90.0, 90.0, 90.0, 90.0, 90.0, 90.0])
+            history = one_pair(BTC, spot_path, perp_prices=np.full(9, 100.0), due=settlements([1.0], 1e-3))
+            result = run_backtest(settings, history, compiled=False)
+            assert result.policies.get("kill switch") == expected
+
 
 def test_two_pairs_in_one_wallet_share_their_distance() -> None:
     """Both shorts move together: half the collateral each is one account's."""

@@ -144,6 +144,13 @@ def test_a_book_that_nobody_can_open_is_refused() -> None:
         run_book(base(), history, Book(PAIRS, 3.0), OPEN_MS, guarded=True)
 
 
+def test_a_leverage_that_follows_from_the_books_is_explained() -> None:
+    """Binance's BTCUSDT ends at 125 or 150 by the table's date; 200 times the book asks for 220."""
+    history = one_pair(BTC, np.full(9, 100.0))
+    with pytest.raises(RefusedError, match=r"= 220 is above 1\d\d, .* 1\.1 times the book's leverage of 200"):
+        run_book(base(), history, Book(PAIRS, 200.0), OPEN_MS, guarded=True)
+
+
 def test_the_variants_differ_in_guards_only() -> None:
     book = Book(PAIRS, 3.0, naked_policy=NakedPolicy.WAIT)
     on, off = (book_settings(Settings(), book, guarded=given) for given in (True, False))

@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
 
 from crypto.ledger import COMPONENT_NAMES, LEDGER, Component, Flow
+from crypto.pipeline.orders import OrderReason
 from crypto.result import BacktestResult
 from research.report.figures import MAX_POINTS_PER_LINE, build_figures, histogram, points_per_line
 from research.report.markup import plain_text
-from research.report.order_tables import order_notional, order_table
+from research.report.order_tables import order_notional, order_table, reason_table
 from research.report.page import render
 from research.report.periods import funding_calendar, monthly_sums, returns, total_of
 from research.report.style import DARK, LIGHT
 from research.report.tables import policy_table, trip_rows, trip_table
 from research.report.thinning import thin
 from research.report.words import MINUS, instant, money, number, percent, signed
-from tests.unit.report_fixture import HOUR, START, tiny_ledger, tiny_result, tiny_trips, two_year_result
+from tests.unit.report_fixture import HOUR, START, tiny_ledger, tiny_orders, tiny_result, tiny_trips, two_year_result
 
 INJECTION = "</script><img src=x onerror=alert(1)>\"'&<b>"
 VOID = {"meta", "input", "br", "link"}
@@ -408,6 +409,15 @@ def test_thousands_of_trips_stay_compact() -> None:
     listed = trip_rows(tiny_result(trips=trips))
     assert len(json.loads(listed)["rows"]) == 5_000
     assert len(listed) < 1_000_000
+
+
+def test_a_filled_order_of_a_liquidation_is_no_order_that_did_not_fill() -> None:
+    orders = tiny_orders()
+    orders["reason"][0] = OrderReason.LIQUIDATED  # the first is filled, the second rejected
+    shown = reason_table(tiny_result(orders=orders))
+    assert "liquidated" not in shown
+    assert re.findall(r"<td[^>]*>(.*?)</td>", shown) == ["1", "0"]
+    assert "No order was rejected" in reason_table(tiny_result(orders=orders[:1]))
 
 
 def test_order_notional_is_fee_over_rate() -> None:

@@ -262,12 +262,29 @@ class TestOneContractOfTwoPairs:
         assert found[0]["pair"] == "BTC binance"  # its short makes the net position
 
     def test_a_whole_liquidation_closes_the_net_position_and_money_adds_up(self) -> None:
-        result = self.run({0: enter(900_000, -90_000), 1: enter(-3_000_000, 30_000)}, 200.0, 200.0)
+        result = self.run({0: enter(900_000, -90_000), 1: enter(-3_000_000, 30_000)}, 200.0, 200.0, 200.0)
+        assert result.status == "completed"
         assert sum(entry["lots"] for entry in events(result, "liquidation")) == 60_000
         wallet = result.wallet_names.index("binance:linear")
         assert result.wallet_equity[-1, wallet] == pytest.approx(0.0, abs=1e-6)
         change = np.diff(result.equity)
         np.testing.assert_allclose(result.attribution[1:].sum(axis=(1, 2)), change, rtol=1e-9, atol=1e-9)
+
+    def test_what_cancels_out_after_a_liquidation_does_not_end_the_run(self) -> None:
+        """1 short and 5 long: 300 - 4 (100 - P) = 0.04 P at P = 100 / 3.96, where the fee takes all that is left.
+
+        1 and 1 are held on against each other in an empty wallet. At 30 the spot legs are worth 930 and 1,350.
+        """
+        result = self.run({0: enter(100_000, -10_000), 1: enter(-5_000_000, 50_000)}, 10.0, 10.0, 30.0, 30.0)
+        (found,) = events(result, "liquidation")
+        assert (found["pair"], found["lots"]) == ("BTC bybit/binance", -40_000)
+        assert found["mark_price"] == pytest.approx(100 / 3.96, rel=1e-9)
+        assert result.status == "completed"
+        assert result.equity[-1] == pytest.approx(930.0 + 1350.0, rel=1e-9)
+        assert np.isin(result.liquidation_distance[4:], (1.0,)).all()  # nothing is left that a price could hurt
+        np.testing.assert_allclose(
+            result.attribution[1:].sum(axis=(1, 2)), np.diff(result.equity), rtol=1e-9, atol=1e-9
+        )
 
     def test_the_distance_is_that_of_the_net_position(self) -> None:
         result = self.run({0: enter(500_000, -50_000), 1: enter(5_000_000, -50_000)}, 110.0, 110.0)
