@@ -20,8 +20,8 @@ from bench.equality import ResultsDifferError
 from bench.measure import Sample
 
 from tests.lean import engine  # isort: skip - puts the double in the place of AlgorithmImports
-from tests.lean.conftest import parameters
 from tests.lean.folder import write_folder
+from tests.lean.run_parameters import parameters
 
 from models.statistics import SAMPLES  # isort: skip
 

@@ -10,15 +10,7 @@ import pytest
 
 from tests.lean import engine
 from tests.lean.folder import write_folder
-
-CONFIG = Path(__file__).parent / "market.toml"
-PERIOD = {"run.start": "2020-03-10", "run.end": "2020-03-18"}
-
-
-def parameters(**changes: str) -> dict[str, str]:
-    """Lean parameters of a run; ``section__key`` names a key of the settings."""
-    given = {name.replace("__", "."): value for name, value in changes.items()}
-    return {"config": str(CONFIG), **PERIOD, **given}
+from tests.lean.run_parameters import parameters
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,8 @@ from data.lean_folder import layout
 from data.lean_folder.properties import price_row, properties_text
 from data.lean_market import load_lean_market
 from tests.lean import engine
-from tests.lean.conftest import parameters
 from tests.lean.folder import MARK_PLACE, PERP, SPOT, columns, write, write_bars
+from tests.lean.run_parameters import parameters
 from tests.lean.test_same_orders import MAKER_IN_PARTS, assert_same, history_with_bars, settings_of
 
 from models.convert import milliseconds  # isort: skip

@@ -23,8 +23,8 @@ from crypto.errors import DataError, RefusedError
 from crypto.ledger import Component
 from data.lean_folder import layout
 from tests.lean import engine
-from tests.lean.conftest import CONFIG, parameters
 from tests.lean.folder import MARK_PLACE, PERP_PLACE, SPOT_PLACE, columns, write_rates
+from tests.lean.run_parameters import CONFIG, parameters
 
 lean = engine.lean
 Started = Callable[..., Any]
@@ -396,7 +396,7 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 from numba.core.dispatcher import Dispatcher
 from tests.lean import engine
-from tests.lean.conftest import parameters
+from tests.lean.run_parameters import parameters
 from tests.lean.folder import write_folder
 with tempfile.TemporaryDirectory() as folder:
     algorithm = engine.new_algorithm(write_folder(Path(folder)), parameters())

@@ -19,8 +19,8 @@ from data.settings import load_settings
 from data.store.rows import Columns
 from data.tiers import tiers_of
 from tests.lean import engine
-from tests.lean.conftest import CONFIG, PERIOD
 from tests.lean.folder import PERP, columns, write_folder
+from tests.lean.run_parameters import CONFIG, PERIOD
 from tests.lean.test_same_orders import adapter_orders, assert_same, history_with_bars
 
 lean = engine.lean

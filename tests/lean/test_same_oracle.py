@@ -34,8 +34,8 @@ from data.store.lake import Lake
 from data.store.rows import Columns
 from data.store.series import Provenance, SeriesKey
 from tests.lean import engine
-from tests.lean.conftest import CONFIG, PERIOD
 from tests.lean.folder import PERP, columns
+from tests.lean.run_parameters import CONFIG, PERIOD
 from tests.lean.test_same_orders import assert_same, history_with_bars
 from tests.lean.test_same_risk import HOUR_MS, START_MS, WATCHED, entry
 

@@ -19,8 +19,8 @@ from data.lean_market import load_lean_market
 from data.settings import load_settings
 from data.store.rows import Columns
 from tests.lean import engine
-from tests.lean.conftest import CONFIG, parameters
 from tests.lean.folder import columns, write_folder
+from tests.lean.run_parameters import CONFIG, parameters
 
 from models.convert import milliseconds  # isort: skip
 

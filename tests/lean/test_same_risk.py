@@ -29,8 +29,8 @@ from data.lean_market import load_lean_market
 from data.settings import load_settings
 from data.store.rows import Columns
 from tests.lean import engine
-from tests.lean.conftest import CONFIG, PERIOD
 from tests.lean.folder import PERP, columns, write_folder
+from tests.lean.run_parameters import CONFIG, PERIOD
 from tests.lean.test_same_orders import Missing, assert_same, history_with_bars
 
 from models.convert import milliseconds, moment  # isort: skip
