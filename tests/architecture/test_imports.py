@@ -6,6 +6,7 @@ cli -> research, data, crypto; research -> data, crypto; data -> crypto; crypto 
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,3 +183,12 @@ def test_a_wrong_arrow_is_caught(path: str, source: str) -> None:
 )
 def test_a_right_arrow_is_not_caught(path: str, source: str) -> None:
     assert wrong_arrows(path, source) == []
+
+
+def test_benchmarks_load_where_the_test_tools_are_not_installed() -> None:
+    """``make bench`` has the runtime's packages only, and some items drive code of the tests."""
+    names = sorted(f"bench.{path.stem}" for path in (ROOT / "bench").glob("*.py") if path.stem != "__main__")
+    assert "bench.lean_crossings" in names
+    script = f"import sys, importlib; sys.modules['pytest'] = None; [importlib.import_module(n) for n in {names}]"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
