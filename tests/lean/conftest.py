@@ -24,7 +24,7 @@ def shared_traces(shared_data: Path) -> Path:
     """Recordings on real market data, beside the repository; skips where they are missing."""
     found = shared_data.parent / "reference" / "lean-traces"
     if not found.is_dir():
-        pytest.skip(f"no recordings of a real engine at {found}")
+        pytest.skip(f"no recordings of a real engine: put them at {found}, beside the real market data")
     return found
 
 

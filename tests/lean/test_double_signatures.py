@@ -21,7 +21,9 @@ HELPERS = {"IntEnum", "Any", "Callable", "ClassVar", "Iterator", "SimpleNamespac
 def stubs() -> Path:
     spec = importlib.util.find_spec("QuantConnect")
     if spec is None or spec.origin is None:
-        pytest.skip("quantconnect-stubs is not installed")
+        pytest.skip(
+            "quantconnect-stubs is not installed: make test installs it, or pip install it at the locked version"
+        )
     return Path(spec.origin).parent
 
 

@@ -14,7 +14,7 @@ def real_traces(shared_data: Path) -> Path:
     """Folder of what Lean recorded on real data, or a skip that names what is missing."""
     folder = shared_data.parent / "reference" / "lean-traces"
     if not (folder / "static-carry-2020-2026.json").is_file():
-        pytest.skip(f"no recordings of Lean: {folder / 'static-carry-2020-2026.json'} is missing")
+        pytest.skip(f"no recordings of Lean: {folder / 'static-carry-2020-2026.json'} is missing: put it there")
     return folder
 
 

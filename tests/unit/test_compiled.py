@@ -60,7 +60,10 @@ def test_the_fields_of_the_next_call_are_read_anew() -> None:
     assert [fill(first), fill(second), fill(second)] == [31.5, 6.0, 6.0]
 
 
-@pytest.mark.skipif(not is_enabled(), reason="types are numba's")
+@pytest.mark.skipif(
+    not is_enabled(),
+    reason="of numba's types, of which there are none when nothing is compiled: unset NUMBA_DISABLE_JIT",
+)
 def test_a_world_is_one_address_to_compiled_code() -> None:
     world = build(make_settings([BTC]), random_market([BTC], 1, 24)).world
     assert isinstance(numba.typeof(world), ReferenceType)
@@ -68,7 +71,10 @@ def test_a_world_is_one_address_to_compiled_code() -> None:
     assert not isinstance(numba.typeof((1, 2)), ReferenceType)
 
 
-@pytest.mark.skipif(not is_enabled(), reason="types are numba's")
+@pytest.mark.skipif(
+    not is_enabled(),
+    reason="of numba's types, of which there are none when nothing is compiled: unset NUMBA_DISABLE_JIT",
+)
 def test_an_unknown_field_is_refused_when_it_is_compiled() -> None:
     @numba.njit
     def wrong(group: Any) -> Any:

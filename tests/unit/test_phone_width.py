@@ -51,7 +51,7 @@ setTimeout(() => {
 def measured(page: str, width: int, folder: Path) -> dict[str, Any]:
     """What a browser finds on ``page`` in a frame of ``width``."""
     if BROWSER is None:
-        pytest.skip("no chromium or google-chrome on this machine")
+        pytest.skip("no chromium or google-chrome on this machine: install one to have pages measured in it")
     outer = folder / "outer.html"
     frame = f'<iframe width="{width}" height="900" style="border:0" srcdoc="{html.escape(page)}"></iframe>'
     outer.write_text(f"<!doctype html><body>{frame}<script>{MEASURE}</script></body>", encoding="utf-8")

@@ -386,9 +386,8 @@ class QCAlgorithm:
             found = getattr(model, f"get_{name}_model")(security)
             missing = [member for member in members if not hasattr(found, member)]
             if missing:
-                raise NotImplementedError(
-                    f"{type(found).__name__} lacks {', '.join(missing)}"
-                )  # when it is set, in Lean
+                # The exception of Lean's own wrapper, which it raises when a model is set that lacks a method.
+                raise NotImplementedError(f"{type(found).__name__} lacks {', '.join(missing)}")
             setattr(security, f"{name}_model", found)
         security.leverage = decimal(model.get_leverage(security))
         return security
