@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ import typer
 
 from cli.console import JsonFlag, note, progress
 from cli.fetch_view import emit_file, emit_series
+from cli.options import flattened
 from cli.output import writable_folder
 from crypto.errors import OutputError, UsageError
 from crypto.units import DAY_MS, parse_iso
@@ -70,6 +72,29 @@ _PRICES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """Which history is fetched, and how."""
+
+    venue: Venue
+    start: From
+    symbol: Symbols = None
+    every: All = False
+    to: To = ""
+    source: SourceOption = "auto"
+    replace: Replace = False
+    at_once: AtOnce = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where it comes from and goes to."""
+
+    base_url: BaseUrl = ""
+    lake: LakeOption = DEFAULT_LAKE
+    json: JsonFlag = False
+
+
 def register(app: typer.Typer) -> None:
     """Add ``carry fetch`` to the command line."""
     group = typer.Typer(
@@ -78,51 +103,23 @@ def register(app: typer.Typer) -> None:
         "\n\nExample: carry fetch funding --venue binance --symbol BTCUSDT --from 2020-01-01",
     )
     for series, words in _PRICES.items():
-        group.command(series)(_fetch_prices(series, words))
+        group.command(series)(flattened(_fetch_prices(series, words)))
     for command in (fetch_funding, fetch_borrow, fetch_markets, fetch_tiers):
-        group.command(command.__name__.removeprefix("fetch_"))(command)
+        group.command(command.__name__.removeprefix("fetch_"))(flattened(command))
     app.add_typer(group, name="fetch")
 
 
 def _fetch_prices(series: str, words: str) -> Callable[..., None]:
     """The command of a series of bars: bars, mark and index take the same flags."""
 
-    def command(
-        venue: Venue,
-        start: From,
-        symbol: Symbols = None,
-        every: All = False,
-        to: To = "",
-        kind: Kind = "linear",
-        timeframe: Timeframe = "1h",
-        source: SourceOption = "auto",
-        replace: Replace = False,
-        at_once: AtOnce = 8,
-        base_url: BaseUrl = "",
-        lake: LakeOption = DEFAULT_LAKE,
-        json: JsonFlag = False,
-    ) -> None:
-        asked = _Asked(venue, series, kind, symbol, every, start, to, timeframe, source, replace, at_once)
-        _series(asked, base_url, None, lake, json)
+    def command(history: History, where: Where, kind: Kind = "linear", timeframe: Timeframe = "1h") -> None:
+        _series(_Asked(history, series, kind, timeframe), where)
 
     command.__doc__ = words
     return command
 
 
-def fetch_funding(
-    venue: Venue,
-    start: From,
-    symbol: Symbols = None,
-    every: All = False,
-    to: To = "",
-    kind: Perpetual = "linear",
-    source: SourceOption = "auto",
-    replace: Replace = False,
-    at_once: AtOnce = 8,
-    base_url: BaseUrl = "",
-    lake: LakeOption = DEFAULT_LAKE,
-    json: JsonFlag = False,
-) -> None:
+def fetch_funding(history: History, where: Where, kind: Perpetual = "linear") -> None:
     """Fetch realised funding rates, with the mark price of the settlement where the venue tells it.
 
     Binance's past months come from its bulk archive, checksums verified, the rest from REST. The archive tells no mark
@@ -133,8 +130,7 @@ def fetch_funding(
 
     Example: carry fetch funding --venue binance --symbol BTCUSDT --from 2020-01-01 --source rest
     """
-    asked = _Asked(venue, "funding", kind, symbol, every, start, to, "", source, replace, at_once)
-    _series(asked, base_url, None, lake, json)
+    _series(_Asked(history, "funding", kind, ""), where)
 
 
 def fetch_borrow(
@@ -144,10 +140,9 @@ def fetch_borrow(
     to: To = "",
     replace: Replace = False,
     at_once: AtOnce = 8,
-    base_url: BaseUrl = "",
     credentials: Keys = None,
-    lake: LakeOption = DEFAULT_LAKE,
-    json: JsonFlag = False,
+    *,
+    where: Where,
 ) -> None:
     """Fetch borrow rates of assets as rates per hour: binance, bybit. Needs a key; a read-only one is enough.
 
@@ -155,17 +150,16 @@ def fetch_borrow(
 
     Example: carry fetch borrow --venue binance --symbol USDT --symbol BTC --from 2024-01-01
     """
-    asked = _Asked(venue, "borrow", "asset", symbol, False, start, to, "", "rest", replace, at_once)
-    _series(asked, base_url, credentials, lake, json)
+    history = History(venue, start, symbol, to=to, source="rest", replace=replace, at_once=at_once)
+    _series(_Asked(history, "borrow", "asset", ""), where, credentials)
 
 
 def fetch_markets(
     venue: Venue,
     symbol: Symbols = None,
     kind: Kind = "linear",
-    base_url: BaseUrl = "",
-    lake: LakeOption = DEFAULT_LAKE,
-    json: JsonFlag = False,
+    *,
+    where: Where,
 ) -> None:
     """Fetch filters (tick, lot, smallest order) into a file for carry backtest --instruments: binance, bybit.
 
@@ -173,8 +167,9 @@ def fetch_markets(
     """
     from data.sources import filters
 
-    outcome = filters.fetch_markets(venue, kind, symbol or (), Lake(lake), _client_options(base_url), on_wait=note)
-    emit_file(outcome, "instruments", json)
+    options = _client_options(where.base_url)
+    outcome = filters.fetch_markets(venue, kind, symbol or (), Lake(where.lake), options, on_wait=note)
+    emit_file(outcome, "instruments", where.json)
     _end(is_partial=outcome.is_partial)
 
 
@@ -182,10 +177,9 @@ def fetch_tiers(
     venue: Venue,
     symbol: Symbols = None,
     kind: Perpetual = "linear",
-    base_url: BaseUrl = "",
     credentials: Keys = None,
-    lake: LakeOption = DEFAULT_LAKE,
-    json: JsonFlag = False,
+    *,
+    where: Where,
 ) -> None:
     """Fetch today's leverage tiers into a file for --tiers: bybit, and binance with a key (a read-only one).
 
@@ -194,40 +188,26 @@ def fetch_tiers(
     from data.sources import tier_file
 
     keys = _credentials(venue, credentials)
-    outcome = tier_file.fetch_tiers(
-        venue, kind, symbol or (), Lake(lake), _client_options(base_url), keys, on_wait=note
-    )
-    emit_file(outcome, "contracts", json)
+    options = _client_options(where.base_url)
+    outcome = tier_file.fetch_tiers(venue, kind, symbol or (), Lake(where.lake), options, keys, on_wait=note)
+    emit_file(outcome, "contracts", where.json)
     _end(is_partial=outcome.is_partial)
 
 
 class _Asked:
     """The flags that every series has."""
 
-    def __init__(
-        self,
-        venue: str,
-        series: str,
-        kind: str,
-        symbols: Sequence[str] | None,
-        every: bool,
-        start: str,
-        to: str,
-        timeframe: str,
-        source: str,
-        replace: bool,
-        at_once: int,
-    ) -> None:
-        self.venue, self.series, self.kind, self.timeframe = venue, series, kind, timeframe
-        self.symbols, self.every = tuple(symbols or ()), every
-        self.source, self.replace, self.at_once = source, replace, at_once
-        self.lo_ms = _instant("--from", start)
-        self.hi_ms = _instant("--to", to) if to else None
-        if every == bool(self.symbols):
+    def __init__(self, history: History, series: str, kind: str, timeframe: str) -> None:
+        self.venue, self.series, self.kind, self.timeframe = history.venue, series, kind, timeframe
+        self.symbols, self.every = tuple(history.symbol or ()), history.every
+        self.source, self.replace, self.at_once = history.source, history.replace, history.at_once
+        self.lo_ms = _instant("--from", history.start)
+        self.hi_ms = _instant("--to", history.to) if history.to else None
+        if self.every == bool(self.symbols):
             raise UsageError("give either --symbol or --all", remedy="for example --symbol BTCUSDT --symbol ETHUSDT")
 
 
-def _series(asked: _Asked, base_url: str, credentials: Path | None, lake: Path, json: bool) -> None:
+def _series(asked: _Asked, where: Where, credentials: Path | None = None) -> None:
     from data.sources import job
     from data.sources.series import SeriesOptions, Source
 
@@ -254,14 +234,14 @@ def _series(asked: _Asked, base_url: str, credentials: Path | None, lake: Path, 
 
         outcome = job.fetch(
             request,
-            Lake(lake),
-            client_options=_client_options(base_url),
+            Lake(where.lake),
+            client_options=_client_options(where.base_url),
             credentials=keys,
             on_start=start,
             on_progress=lambda ms: advance[0](ms / DAY_MS),
             on_wait=note,
         )
-    emit_series(outcome, lake, json)
+    emit_series(outcome, where.lake, where.json)
     if any(isinstance(entry.error, OutputError) for entry in outcome.series):
         raise typer.Exit(OutputError.exit_code)
     _end(is_partial=outcome.status != "complete")
